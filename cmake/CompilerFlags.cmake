@@ -1,0 +1,54 @@
+# Flags of our own targets, as one interface library: `target_link_libraries(x PRIVATE sandbox_flags)`.
+# Dependencies are SYSTEM and never see them.
+add_library(sandbox_flags INTERFACE)
+find_package(Threads REQUIRED)
+target_link_libraries(sandbox_flags INTERFACE Threads::Threads)
+
+target_compile_options(sandbox_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Woverloaded-virtual
+  -Wnon-virtual-dtor -Wcast-align -Wcast-qual -Wformat=2 -Wundef -Wimplicit-fallthrough -Wextra-semi -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(sandbox_flags INTERFACE -Wsuggest-override -Wduplicated-cond -Wduplicated-branches -Wlogical-op)
+endif()
+
+if(SANDBOX_SANITIZE)
+  set(_san -fsanitize=${SANDBOX_SANITIZE} -fno-omit-frame-pointer)
+  if(SANDBOX_SANITIZE MATCHES "undefined")
+    list(APPEND _san -fno-sanitize-recover=undefined)
+  endif()
+  target_compile_options(sandbox_flags INTERFACE ${_san})
+  target_link_options(sandbox_flags INTERFACE ${_san})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC's own -Wmaybe-uninitialized and -Wtsan are noise under instrumentation.
+    target_compile_options(sandbox_flags INTERFACE -Wno-maybe-uninitialized)
+    if(SANDBOX_SANITIZE MATCHES "thread")
+      target_compile_options(sandbox_flags INTERFACE -Wno-tsan)
+    endif()
+  endif()
+else()
+  # Hardening; the sanitizers bring their own checks and clash with FORTIFY.
+  target_compile_options(sandbox_flags INTERFACE -fstack-protector-strong -D_GLIBCXX_ASSERTIONS
+    $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE>
+    $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=2>)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    target_compile_options(sandbox_flags INTERFACE -fcf-protection)
+  endif()
+  target_link_options(sandbox_flags INTERFACE -Wl,-z,relro,-z,now)
+endif()
+
+if(SANDBOX_STATIC)
+  target_compile_options(sandbox_flags INTERFACE -ffunction-sections -fdata-sections)
+  target_link_options(sandbox_flags INTERFACE -static -Wl,--gc-sections -s)
+elseif(NOT SANDBOX_SANITIZE)
+  set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+endif()
+
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT SANDBOX_STATIC)
+  target_link_options(sandbox_flags INTERFACE -fuse-ld=mold)
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()

@@ -1,0 +1,58 @@
+#pragma once
+// Threads for calls that can block: files, directory walks, spawning, large parses.
+//
+// Elastic: `reserved` threads are started at once, so that the pool works even when no thread can be made any more
+// (a fork bomb beside us); up to `cap` come and go with the load. A thread stuck on a hung file system holds up
+// only itself until `cap` of them are stuck.
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "platform/loop.hpp"
+
+namespace sandbox {
+
+class BlockingPool {
+  public:
+    // `name` shows in thread lists. Signals must be blocked in the calling thread; the workers inherit that.
+    BlockingPool(Loop& loop, std::string name, std::size_t reserved, std::size_t cap);
+    // Abandons queued work and leaves behind threads that are stuck; the daemon is about to exit.
+    ~BlockingPool();
+    BlockingPool(const BlockingPool&) = delete;
+    BlockingPool& operator=(const BlockingPool&) = delete;
+
+    // Runs `work()` on a pool thread, then resumes the caller on the loop with what it returned. `work` must not
+    // touch state of the loop thread. It cannot be cancelled; an exception from it comes out here.
+    template <class F>
+    auto run(F work) -> Task<std::invoke_result_t<F&>> {
+        using T = std::invoke_result_t<F&>;
+        if constexpr (std::is_void_v<T>) {
+            std::function<void()> job = [&work] { work(); };
+            co_await run_erased(&job);
+        } else {
+            std::optional<T> result;
+            std::function<void()> job = [&work, &result] { result.emplace(work()); };
+            co_await run_erased(&job);
+            co_return std::move(*result);
+        }
+    }
+
+    // Fire and forget: nothing waits for it, and an exception from it is logged.
+    void post(std::function<void()> work);
+
+    std::size_t threads() const;
+    std::size_t queued() const;
+
+  private:
+    struct Impl;
+    Task<> run_erased(std::function<void()>* job);
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace sandbox
