@@ -1,7 +1,7 @@
 #pragma once
-// Bytes that may be larger than the memory we allow ourselves: the first part is kept in memory, the rest goes to
-// an unlinked temporary file, so nothing is left behind however we die. Used for the output of /run, for bodies of
-// uploads and for stdin.
+// Bytes that may be larger than the memory we allow ourselves: the first part is kept in memory, the rest
+// goes to an unlinked temporary file, so nothing is left behind however we die. Used for the output of /run,
+// for bodies of uploads and for stdin.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,55 +11,83 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/unique_fd.hpp"
 #include "platform/blocking_pool.hpp"
 
 namespace sandbox {
 
-// Where spilled bytes go. One per daemon, opened at start so that `rm -rf /tmp` cannot take it away.
-// Thread-safe.
+// An empty file that has no name (open(2) with O_TMPFILE, or memfd_create(2)).
+struct SpillFile {
+    UniqueFd fd;
+    bool in_memory = false;  // a memfd: what is written must be reserved with SpillDir::reserve_memory first
+};
+
+// Where spilled bytes go. One per daemon, opened at start so that a command that moves or replaces /tmp
+// cannot take it away. Thread-safe.
 class SpillDir {
   public:
-    // Tries `preferred` (may be empty), $TMPDIR as given, /tmp, /var/tmp, /dev/shm, / for O_TMPFILE or create+unlink.
-    // With none of them usable, files are memfds, and all of them together hold at most 32 MiB.
+    // The first of these that can hold files: `preferred`, `tmpdir` (the value of $TMPDIR; either may be
+    // empty), /tmp, /var/tmp and / where they are on a disk, the same and /dev/shm where they are in memory.
+    // With none of them usable, files are memfds, and all of them together hold at most kMemoryBudget bytes.
     SpillDir(const std::string& preferred, const std::string& tmpdir);
     ~SpillDir();
     SpillDir(const SpillDir&) = delete;
     SpillDir& operator=(const SpillDir&) = delete;
 
+    static constexpr std::size_t kMemoryBudget = 32U << 20U;
+
+    // A directory was found. One in a tmpfs counts: its size is whoever mounted it's own limit.
     bool on_disk() const;
-    struct Impl;
-    Impl& impl() { return *impl_; }
+
+    // Blocks, so call it from a pool thread. When the directory has been removed the other candidates are
+    // tried again, and a memfd is the last resort. The error is the descriptor table's or the last
+    // candidate's.
+    Result<SpillFile> open_file();
+
+    // Takes `bytes` out of what memfds may hold; false when there is not as much left. Give it back with
+    // release_memory when the file is closed.
+    bool reserve_memory(std::size_t bytes);
+    void release_memory(std::size_t bytes);
 
   private:
-    std::unique_ptr<Impl> impl_;
+    friend class Spool;
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
 };
 
-// Append first, then read. One coroutine appends at a time; reads may go on beside it for what was appended before.
+// Append first, then read; or both at once. Loop thread, but for read_blocking. One coroutine appends at a
+// time; reads may go on beside it for what was appended before. Destroying it while an operation runs is
+// safe: the operation keeps what it needs, and ends.
 class Spool {
   public:
-    // Keeps up to `memory_limit` bytes in memory. `pool` and `dir` must outlive it.
+    // Keeps up to `memory_limit` bytes in memory, and twice 256 KiB more as write buffers once they are
+    // passed. `pool` must outlive it.
     Spool(BlockingPool& pool, SpillDir& dir, std::size_t memory_limit);
     ~Spool();
     Spool(Spool&&) noexcept;
     Spool& operator=(Spool&&) noexcept;
 
-    // Resumes when the bytes are taken; writing to the file is off the loop. On an error (resource_exhausted when
-    // there is no space) what was stored before stays readable and size() counts only that.
+    // Resumes when the bytes are taken; they may still be on their way to the file, off the loop, while the
+    // next are appended: at most 256 KiB of them, so a slow disk holds the caller up. `bytes` must stay valid
+    // until then. An error (resource_exhausted when there is no space) is final: this append and all later
+    // ones report it. What was taken up to there, perhaps a part of this append, stays readable, and size()
+    // counts just that.
     Task<Result<>> append(std::string_view bytes);
 
     std::uint64_t size() const;
     bool in_memory() const;
-    // The whole content when in_memory(), else the part before the spill.
+    // The whole content when in_memory(), else the part before the spill. Valid until the next append.
     std::string_view memory() const;
 
-    // Reads up to out.size() bytes at `offset`; 0 at the end. Off the loop unless the bytes are in memory.
+    // Reads at `offset` until `out` is full or the content ends, and returns how much that was; 0 at the end.
+    // Off the loop unless the bytes are in memory.
     Task<Result<std::size_t>> read(std::uint64_t offset, std::span<char> out);
-    // The same for a pool thread, while nobody appends.
+    // The same for a pool thread. Appends and reads may go on beside it, destruction must not.
     Result<std::size_t> read_blocking(std::uint64_t offset, std::span<char> out) const;
 
   private:
     struct Impl;
-    std::unique_ptr<Impl> impl_;
+    std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace sandbox

@@ -1,0 +1,36 @@
+#pragma once
+// The inside of SpillDir, shared with the spools that can outlive it by an operation.
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "platform/spool.hpp"
+
+namespace sandbox {
+
+struct SpillDir::Impl {
+  public:
+    Impl(const std::string& preferred, const std::string& tmpdir);
+    bool on_disk() const;
+    Result<SpillFile> open_file();
+    bool reserve_memory(std::size_t bytes);
+    void release_memory(std::size_t bytes);
+
+  private:
+    struct Candidate {
+        enum class Kind { any, disk };
+        std::string path;
+        Kind kind;
+    };
+    // Sets directory_ to the first candidate in which a file can be made, and returns that file.
+    UniqueFd find_directory();
+
+    std::vector<Candidate> candidates_;
+    mutable std::mutex mutex_;
+    UniqueFd directory_;
+    std::atomic<std::size_t> memory_used_{0};
+};
+
+}  // namespace sandbox

@@ -1,0 +1,273 @@
+#include "platform/spool.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/this_coro.hpp>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <optional>
+
+#include "platform/event.hpp"
+#include "platform/spill_dir_impl.hpp"
+
+namespace sandbox {
+namespace {
+
+constexpr std::size_t kPiece = 256U * 1024;
+
+// A buffer on its way to the file: filled at the back, written from the front.
+struct Piece {
+    std::unique_ptr<char[]> data;
+    std::size_t begin = 0;
+    std::size_t end = 0;
+
+    std::size_t size() const { return end - begin; }
+    std::size_t take(std::string_view bytes) {
+        if (!data) data = std::make_unique_for_overwrite<char[]>(kPiece);
+        std::size_t count = std::min(bytes.size(), kPiece - end);
+        std::memcpy(data.get() + end, bytes.data(), count);
+        end += count;
+        return count;
+    }
+};
+
+struct Written {
+    std::size_t bytes = 0;
+    std::optional<Error> error;
+};
+
+Error write_error(int sys_errno) {
+    Error error = sys_error("write temporary file", sys_errno);
+    if (sys_errno == EFBIG) error.code = Errc::resource_exhausted;  // RLIMIT_FSIZE
+    return error;
+}
+
+}  // namespace
+
+// The content is memory_, the file's bytes, flying_ and tail_, in this order. The loop thread changes it
+// under the mutex, which is there for read_blocking alone; the pool thread that writes flying_ leaves it as
+// it is.
+struct Spool::Impl {
+    Impl(BlockingPool& p, std::shared_ptr<SpillDir::Impl> d, std::size_t limit)
+        : pool(p), dir(std::move(d)), memory_limit(limit) {}
+    ~Impl() {
+        if (reserved > 0) dir->release_memory(reserved);
+    }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+
+    // How much of `bytes` there was room for.
+    std::size_t take(std::string_view bytes);
+    // Hands tail to the writer.
+    static void start_writing(Loop& loop, const std::shared_ptr<Impl>& impl);
+    static Task<> write_out(std::shared_ptr<Impl> impl);
+    Written write_flying();
+
+    std::uint64_t size() const { return memory.size() + file_size + flying.size() + tail.size(); }
+    // Bytes in the file from `offset` of the content on; 0 when it lies elsewhere.
+    std::uint64_t in_file(std::uint64_t offset) const;
+    std::size_t copy(std::uint64_t offset, std::span<char> out) const;
+    Result<std::size_t> read_file(std::uint64_t offset, std::span<char> out) const;
+
+    BlockingPool& pool;
+    const std::shared_ptr<SpillDir::Impl> dir;
+    const std::size_t memory_limit;
+
+    mutable std::mutex mutex;
+    std::string memory;
+    std::uint64_t file_size = 0;
+    Piece flying;
+    Piece tail;
+
+    bool writing = false;
+    std::optional<Error> error;
+    std::optional<Event> written;
+    // The writer's own; others read the descriptor once file_size says that there is something.
+    SpillFile file;
+    std::size_t reserved = 0;
+};
+
+std::size_t Spool::Impl::take(std::string_view bytes) {
+    std::lock_guard lock(mutex);
+    std::size_t taken = 0;
+    if (memory.size() < memory_limit && file_size + flying.size() + tail.size() == 0) {
+        taken = std::min(bytes.size(), memory_limit - memory.size());
+        // Doubling steps that end exactly at the limit.
+        if (memory.size() + taken > memory.capacity()) {
+            std::size_t capacity = memory_limit;
+            while (capacity / 2 >= memory.size() + taken) capacity /= 2;
+            memory.reserve(capacity);
+        }
+        memory.append(bytes.substr(0, taken));
+        bytes.remove_prefix(taken);
+    }
+    if (!bytes.empty()) taken += tail.take(bytes);
+    return taken;
+}
+
+void Spool::Impl::start_writing(Loop& loop, const std::shared_ptr<Impl>& impl) {
+    {
+        std::lock_guard lock(impl->mutex);
+        std::swap(impl->flying, impl->tail);
+        impl->tail.begin = impl->tail.end = 0;
+    }
+    if (!impl->written) impl->written.emplace(loop);
+    impl->writing = true;
+    spawn_task(loop, "spool", write_out(impl));
+}
+
+Task<> Spool::Impl::write_out(std::shared_ptr<Impl> impl) {
+    auto job = [raw = impl.get()] { return raw->write_flying(); };
+    Written result = co_await impl->pool.run(job);
+    {
+        std::lock_guard lock(impl->mutex);
+        impl->file_size += result.bytes;
+        impl->flying.begin += result.bytes;
+        impl->error = std::move(result.error);
+    }
+    impl->writing = false;
+    impl->written->notify();
+}
+
+Written Spool::Impl::write_flying() {
+    Written result;
+    if (!file.fd) {
+        auto opened = dir->open_file();
+        if (!opened) {
+            result.error = opened.error();
+            return result;
+        }
+        file = std::move(*opened);
+    }
+    if (file.in_memory) {
+        if (!dir->reserve_memory(flying.size())) {
+            result.error = write_error(ENOSPC);
+            return result;
+        }
+        reserved += flying.size();
+    }
+    while (result.bytes < flying.size()) {
+        ssize_t count = ::pwrite(file.fd.get(), flying.data.get() + flying.begin + result.bytes,
+                                 flying.size() - result.bytes, static_cast<off_t>(file_size + result.bytes));
+        if (count > 0) {
+            result.bytes += static_cast<std::size_t>(count);
+        } else if (count == 0 || errno != EINTR) {
+            result.error = write_error(count == 0 ? ENOSPC : errno);
+            break;
+        }
+    }
+    return result;
+}
+
+std::uint64_t Spool::Impl::in_file(std::uint64_t offset) const {
+    if (offset < memory.size() || offset >= memory.size() + file_size) return 0;
+    return memory.size() + file_size - offset;
+}
+
+std::size_t Spool::Impl::copy(std::uint64_t offset, std::span<char> out) const {
+    std::string_view from;
+    if (offset < memory.size()) {
+        from = memory;
+    } else {
+        offset -= memory.size() + file_size;
+        from = {flying.data.get() + flying.begin, flying.size()};
+        if (offset >= from.size()) {
+            offset -= from.size();
+            from = {tail.data.get() + tail.begin, tail.size()};
+        }
+        if (offset >= from.size()) return 0;
+    }
+    from.remove_prefix(static_cast<std::size_t>(offset));
+    return from.copy(out.data(), out.size());
+}
+
+Result<std::size_t> Spool::Impl::read_file(std::uint64_t offset, std::span<char> out) const {
+    std::size_t done = 0;
+    while (done < out.size()) {
+        ssize_t count =
+            ::pread(file.fd.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+        if (count > 0) {
+            done += static_cast<std::size_t>(count);
+        } else if (count == 0 || errno != EINTR) {
+            return sys_error("read temporary file", count == 0 ? EIO : errno);
+        }
+    }
+    return done;
+}
+
+Spool::Spool(BlockingPool& pool, SpillDir& dir, std::size_t memory_limit)
+    : impl_(std::make_shared<Impl>(pool, dir.impl_, memory_limit)) {}
+Spool::~Spool() = default;
+Spool::Spool(Spool&&) noexcept = default;
+Spool& Spool::operator=(Spool&&) noexcept = default;
+
+Task<Result<>> Spool::append(std::string_view bytes) {
+    auto impl = impl_;
+    auto executor = co_await boost::asio::this_coro::executor;
+    Loop& loop = executor.context();
+    for (;;) {
+        if (impl->error) co_return *impl->error;
+        bytes.remove_prefix(impl->take(bytes));
+        if (impl->tail.end == kPiece && !impl->writing) {
+            Impl::start_writing(loop, impl);
+            continue;
+        }
+        if (bytes.empty()) co_return Result<>();
+        while (impl->writing) co_await impl->written->wait();
+    }
+}
+
+std::uint64_t Spool::size() const { return impl_->size(); }
+bool Spool::in_memory() const { return impl_->size() == impl_->memory.size(); }
+std::string_view Spool::memory() const { return impl_->memory; }
+
+Task<Result<std::size_t>> Spool::read(std::uint64_t offset, std::span<char> out) {
+    auto impl = impl_;
+    std::size_t done = 0;
+    while (done < out.size()) {
+        std::uint64_t at = offset + done;
+        std::span<char> rest = out.subspan(done);
+        std::uint64_t in_file = impl->in_file(at);
+        if (in_file == 0) {
+            std::size_t count = impl->copy(at, rest);
+            if (count == 0) break;
+            done += count;
+            continue;
+        }
+        rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), in_file)));
+        auto job = [raw = impl.get(), at = at - impl->memory.size(), rest] {
+            return raw->read_file(at, rest);
+        };
+        Result<std::size_t> count = co_await impl->pool.run(job);
+        if (!count) co_return count.error();
+        done += *count;
+    }
+    co_return done;
+}
+
+Result<std::size_t> Spool::read_blocking(std::uint64_t offset, std::span<char> out) const {
+    std::size_t done = 0;
+    while (done < out.size()) {
+        std::uint64_t at = offset + done;
+        std::span<char> rest = out.subspan(done);
+        std::unique_lock lock(impl_->mutex);
+        std::uint64_t in_file = impl_->in_file(at);
+        if (in_file == 0) {
+            std::size_t count = impl_->copy(at, rest);
+            if (count == 0) break;
+            done += count;
+            continue;
+        }
+        std::uint64_t file_offset = at - impl_->memory.size();
+        lock.unlock();
+        rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), in_file)));
+        Result<std::size_t> count = impl_->read_file(file_offset, rest);
+        if (!count) return count;
+        done += *count;
+    }
+    return done;
+}
+
+}  // namespace sandbox
