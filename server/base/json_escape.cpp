@@ -1,15 +1,11 @@
 #include "base/json_escape.hpp"
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstring>
 
+#include "base/byte_scan.hpp"
 #include "base/utf8.hpp"
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 namespace sandbox {
 namespace {
@@ -26,41 +22,20 @@ constexpr std::array<bool, 256> kSpecial = [] {
     return table;
 }();
 
-bool special(char c) { return kSpecial[static_cast<unsigned char>(c)]; }
-
+struct EscapeRule {
+    static bool special(char c) { return kSpecial[static_cast<unsigned char>(c)]; }
 #if defined(__SSE2__)
-// Bit i is set when the byte p[i] is special, for the 16 bytes at p.
-unsigned special_mask(const char* p) {
-    __m128i x;
-    std::memcpy(&x, p, sizeof x);
-    // Signed: bytes from 0x80 on are negative and so below 0x20 as well.
-    const __m128i control = _mm_cmplt_epi8(x, _mm_set1_epi8(0x20));
-    // '"' and '&' differ in one bit, as do '<' and '>'.
-    const __m128i quote_amp = _mm_cmpeq_epi8(_mm_and_si128(x, _mm_set1_epi8(~0x04)), _mm_set1_epi8('"'));
-    const __m128i less_more = _mm_cmpeq_epi8(_mm_and_si128(x, _mm_set1_epi8(~0x02)), _mm_set1_epi8('<'));
-    const __m128i backslash = _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'));
-    const __m128i any = _mm_or_si128(_mm_or_si128(control, quote_amp), _mm_or_si128(less_more, backslash));
-    return static_cast<unsigned>(_mm_movemask_epi8(any));
-}
-#endif
-
-// The first special byte of [p, end), or end.
-const char* skip_plain(const char* p, const char* end) {
-    if (p == end || special(*p)) return p;
-#if defined(__SSE2__)
-    if (end - p >= 16) {
-        for (; end - p >= 16; p += 16) {
-            const unsigned mask = special_mask(p);
-            if (mask != 0) return p + std::countr_zero(mask);
-        }
-        // The rest in one step that overlaps bytes known to be plain.
-        const unsigned mask = special_mask(end - 16);
-        return mask != 0 ? end - 16 + std::countr_zero(mask) : end;
+    static __m128i special(__m128i x) {
+        // Signed: bytes from 0x80 on are negative and so below 0x20 as well.
+        const __m128i control = _mm_cmplt_epi8(x, _mm_set1_epi8(0x20));
+        // '"' and '&' differ in one bit, as do '<' and '>'.
+        const __m128i quote_amp = _mm_cmpeq_epi8(_mm_and_si128(x, _mm_set1_epi8(~0x04)), _mm_set1_epi8('"'));
+        const __m128i less_more = _mm_cmpeq_epi8(_mm_and_si128(x, _mm_set1_epi8(~0x02)), _mm_set1_epi8('<'));
+        const __m128i backslash = _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'));
+        return _mm_or_si128(_mm_or_si128(control, quote_amp), _mm_or_si128(less_more, backslash));
     }
 #endif
-    while (p != end && !special(*p)) ++p;
-    return p;
-}
+};
 
 // Gathers short pieces on the stack, so that text dense with escapes costs one string append per block.
 class Staging {
@@ -129,7 +104,7 @@ void put_ascii(Staging& staging, char c) {
             staging.put("\\t");
             break;
         default:
-            if (special(c)) {
+            if (EscapeRule::special(c)) {
                 staging.put_unit(static_cast<unsigned char>(c));
             } else {
                 staging.put({&c, 1});
@@ -176,7 +151,7 @@ void JsonEscaper::append(std::string& out, std::string_view bytes) {
 
     const char* run = p;  // [run, p) goes out as it is
     const auto put_run = [&] { staging.put({run, static_cast<std::size_t>(p - run)}); };
-    while ((p = skip_plain(p, end)) != end) {
+    while ((p = skip_plain<EscapeRule>(p, end)) != end) {
         if (static_cast<unsigned char>(*p) < 0x80) {
             put_run();
             put_ascii(staging, *p++);

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 namespace sandbox {
 
@@ -45,24 +44,14 @@ inline Utf8Step utf8_step(const char* p, const char* end) {
     return {Kind::ok, length, code};
 }
 
-// Appends a character. Precondition: a Unicode scalar value.
-inline void append_utf8(std::string& out, char32_t code) {
-    const auto put = [&out](char32_t bits) { out.push_back(static_cast<char>(bits)); };
-    if (code < 0x80) {
-        put(code);
-    } else if (code < 0x800) {
-        put(0xC0 | code >> 6);
-        put(0x80 | (code & 0x3F));
-    } else if (code < 0x10000) {
-        put(0xE0 | code >> 12);
-        put(0x80 | (code >> 6 & 0x3F));
-        put(0x80 | (code & 0x3F));
-    } else {
-        put(0xF0 | code >> 18);
-        put(0x80 | (code >> 12 & 0x3F));
-        put(0x80 | (code >> 6 & 0x3F));
-        put(0x80 | (code & 0x3F));
-    }
+// Writes a character, 1 to 4 bytes, and returns how many. Precondition: a Unicode scalar value.
+inline std::size_t encode_utf8(char* out, char32_t code) {
+    const std::size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    constexpr unsigned kLead[] = {0, 0x00, 0xC0, 0xE0, 0xF0};
+    for (std::size_t i = length - 1; i != 0; --i, code >>= 6)
+        out[i] = static_cast<char>(0x80 | (code & 0x3F));
+    out[0] = static_cast<char>(kLead[length] | code);
+    return length;
 }
 
 }  // namespace sandbox

@@ -1,0 +1,75 @@
+#include "base/proc_text.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+
+namespace sandbox {
+namespace {
+
+// Fields one blank apart; after the first that is missing or wrong, none is right.
+class FieldReader {
+  public:
+    explicit FieldReader(std::string_view text) : text_(text) {}
+
+    std::string_view next() {
+        if (text_.empty()) ok_ = false;
+        const std::string_view field = text_.substr(0, text_.find_first_of(" \n"));
+        text_.remove_prefix(field.size() == text_.size() ? field.size() : field.size() + 1);
+        return field;
+    }
+    void skip(int count) {
+        for (int i = 0; i < count; ++i) next();
+    }
+    template <class N>
+    N number() {
+        const std::string_view field = next();
+        N value{};
+        const auto [stop, error] = std::from_chars(field.data(), field.data() + field.size(), value);
+        if (error != std::errc{} || stop != field.data() + field.size()) ok_ = false;
+        return value;
+    }
+    bool ok() const { return ok_; }
+
+  private:
+    std::string_view text_;
+    bool ok_ = true;
+};
+
+}  // namespace
+
+std::optional<ProcStat> parse_proc_stat(std::string_view text) {
+    // Nothing after the comm holds a bracket, so the last one ends it.
+    const std::size_t open = text.find(" (");
+    const std::size_t close = text.rfind(") ");
+    if (open == std::string_view::npos || close == std::string_view::npos || close < open + 2)
+        return std::nullopt;
+    ProcStat stat;
+    FieldReader head(text.substr(0, open));
+    stat.pid = head.number<int>();
+    stat.comm = text.substr(open + 2, close - open - 2);
+    FieldReader fields(text.substr(close + 2));
+    const std::string_view state = fields.next();
+    stat.ppid = fields.number<int>();
+    stat.pgrp = fields.number<int>();
+    stat.session = fields.number<int>();
+    fields.skip(7);  // tty_nr, tpgid, flags, minflt, cminflt, majflt, cmajflt
+    stat.utime = fields.number<std::uint64_t>();
+    stat.stime = fields.number<std::uint64_t>();
+    fields.skip(6);  // cutime, cstime, priority, nice, num_threads, itrealvalue
+    stat.starttime = fields.number<std::uint64_t>();
+    if (!head.ok() || !fields.ok() || state.size() != 1) return std::nullopt;
+    stat.state = state.front();
+    return stat;
+}
+
+bool environ_has(std::string_view environ_text, std::string_view entry) {
+    while (!environ_text.empty()) {
+        const std::string_view candidate = environ_text.substr(0, environ_text.find('\0'));
+        if (candidate == entry) return true;
+        environ_text.remove_prefix(std::min(candidate.size() + 1, environ_text.size()));
+    }
+    return false;
+}
+
+}  // namespace sandbox
