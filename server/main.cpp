@@ -1,1 +1,58 @@
-int main(){return 0;}
+// sandbox-executor: process set-up, configuration, and then the daemon (app/app.hpp).
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "app/app.hpp"
+#include "app/config.hpp"
+#include "base/log.hpp"
+#include "platform/signals.hpp"
+
+namespace {
+
+// Whoever may read our /proc entries must not find the secret there: neither in the environment nor in the arguments.
+void wipe_secrets(int argc, char** argv) {
+    for (char** entry = environ; *entry != nullptr; ++entry) {
+        char* value = std::strchr(*entry, '=');
+        if (value != nullptr && std::strncmp(*entry, "SANDBOX_SECRET", 14) == 0) {
+            ::explicit_bzero(value + 1, std::strlen(value + 1));
+        }
+    }
+    for (int i = 1; i < argc && std::strcmp(argv[i], "--") != 0; ++i) {
+        if (std::strncmp(argv[i], "--secret=", 9) == 0) ::explicit_bzero(argv[i] + 9, std::strlen(argv[i] + 9));
+        if (std::strcmp(argv[i], "--secret") == 0 && i + 1 < argc) {
+            ++i;
+            ::explicit_bzero(argv[i], std::strlen(argv[i]));
+        }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    sandbox::prepare_process();
+    const std::uint64_t nofile_soft = sandbox::raise_descriptor_limit();
+    auto get_env = [](std::string_view name) -> std::optional<std::string> {
+        const char* value = std::getenv(std::string(name).c_str());
+        return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+    };
+    auto parsed = sandbox::parse_config(std::vector<std::string>(argv + 1, argv + argc), get_env);
+    wipe_secrets(argc, argv);
+    ::prctl(PR_SET_DUMPABLE, 0);
+    if (parsed && !parsed->print.empty()) {
+        std::fputs(parsed->print.c_str(), stdout);
+        return std::fflush(stdout) == 0 ? 0 : 1;
+    }
+    sandbox::log::init(parsed ? parsed->config.log_level : sandbox::log::Level::info);
+    if (!parsed) sandbox::log::error(parsed.error().message);
+    int code = parsed ? sandbox::run_daemon(std::move(parsed->config), nofile_soft) : 1;
+    sandbox::log::flush_and_stop();
+    // Without unwinding: a thread may be stuck in a hung file system, and it must not hold us up.
+    std::_Exit(code);
+}

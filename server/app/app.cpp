@@ -1,0 +1,223 @@
+#include "app/app.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <cstdlib>
+
+#include "app/entrypoint.hpp"
+#include "app/metrics.hpp"
+#include "app/shutdown.hpp"
+#include "app/version.hpp"
+#include "base/log.hpp"
+#include "koyeb/context.hpp"
+#include "platform/listen.hpp"
+#include "platform/signals.hpp"
+#include "proxy/forwarder.hpp"
+#include "services/auth.hpp"
+
+namespace sandbox {
+namespace {
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+constexpr std::size_t kFileThreads = 64;   // cap: so many calls on hung file systems leave the others served
+constexpr std::size_t kSpawnThreads = 64;  // cap: working directories on hung file systems
+constexpr std::size_t kWorkThreads = 4;    // /proc, secrets
+
+Variables public_environment() {
+    Variables variables;
+    for (char** entry = environ; *entry != nullptr; ++entry) {
+        std::string_view text(*entry);
+        std::size_t equals = text.find('=');
+        if (equals == std::string_view::npos || is_private_variable(text.substr(0, equals))) continue;
+        variables.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    }
+    return variables;
+}
+
+std::string environment_value(const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? "" : value;
+}
+
+LogLimits log_limits(const Config& config) {
+    LogLimits limits;
+    limits.total_bytes = config.log_budget;
+    limits.store_bytes = config.process_log_budget;
+    limits.store_lines = config.log_lines;
+    return limits;
+}
+
+// Members in order of dependency: each uses only what stands above it.
+class Daemon {
+  public:
+    Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener);
+    // Blocks on the secret's file in pool mode. Before run().
+    Result<> set_up_auth();
+    int run();
+
+  private:
+    void on_signal(int signal);
+    void finish();
+    Task<std::optional<net::Denial>> authorize(const net::Request& request);
+    Task<> measure_lag();
+
+    Config config_;
+    Loop loop_{1};
+    BlockingPool file_pool_{loop_, "files", 2, kFileThreads};
+    BlockingPool spawn_pool_{loop_, "spawn", 2, kSpawnThreads};
+    BlockingPool work_pool_{loop_, "work", 1, kWorkThreads};
+    Reaper reaper_;
+    UniqueFd null_fd_{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+    SpillDir spill_dir_;
+    CommandEnvironment commands_;
+    LogBudget logs_;
+    ProcessTable processes_;
+    std::unique_ptr<Auth> auth_;
+    PortBinding binding_;
+    proxy::Forwarder forwarder_;
+    koyeb::Context context_;
+    net::Router router_;
+    net::HttpServer http_;
+    Entrypoint entrypoint_;
+    Shutdown shutdown_;
+    SignalSource signals_;
+    std::chrono::nanoseconds loop_lag_{0};
+    int exit_code_ = 0;
+};
+
+Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener)
+    : config_(std::move(config)),
+      spill_dir_(config_.spill_dir, environment_value("TMPDIR")),
+      commands_{loop_, spawn_pool_, work_pool_, reaper_, public_environment(), nofile_soft, config_.drain, config_.kill_grace,
+                null_fd_.get()},
+      logs_(file_pool_, spill_dir_, log_limits(config_)),
+      processes_(commands_, logs_),
+      binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get())}),
+      forwarder_(loop_, binding_, std::move(proxy_listener), [this] {
+          proxy::ForwarderOptions options;
+          options.max_connections = config_.proxy_connections;
+          return options;
+      }()),
+      context_{loop_, file_pool_, spill_dir_, commands_, processes_, binding_, config_.run_memory,
+               [this] { return shutdown_.requested(); },
+               [this] {
+                   MetricsSources sources{http_, router_, processes_, commands_, reaper_, forwarder_, file_pool_, spawn_pool_, loop_lag_};
+                   return metrics_text(sources);
+               }},
+      router_([this] {
+          net::Router router({"/koyeb-sandbox"});
+          koyeb::add_routes(router, context_);
+          return router;
+      }()),
+      http_(loop_, router_, [this](const net::Request& request) { return authorize(request); }, config_.http),
+      entrypoint_(loop_, spawn_pool_, reaper_, nofile_soft,
+                  [this](int code) {
+                      exit_code_ = code;
+                      shutdown_.requested() ? shutdown_.poke() : shutdown_.request();
+                  }),
+      shutdown_({loop_, http_, processes_, commands_, entrypoint_, config_.shutdown_budget, [this] { finish(); }}),
+      signals_(loop_, [this](int signal) { on_signal(signal); }) {
+    http_.serve(std::move(http_listener));
+    spawn_task(loop_, "loop lag", measure_lag());
+}
+
+Result<> Daemon::set_up_auth() {
+    if (config_.auth_mode == AuthMode::static_secret) {
+        auth_ = std::make_unique<Auth>(loop_, work_pool_, config_.secret);
+        return Result<>();
+    }
+    auto auth = Auth::pool_mode(loop_, work_pool_, config_.secret_path);
+    if (!auth) return auth.error();
+    auth_ = std::move(*auth);
+    return Result<>();
+}
+
+int Daemon::run() {
+    if (!config_.entrypoint.empty()) {
+        spawn_task(loop_, "customer command", entrypoint_.start(config_.entrypoint, commands_.base_env));
+    }
+    reaper_.sweep();  // Orphans that came before the signal source.
+    loop_.run();
+    log::info("Servers stopped");
+    return exit_code_;
+}
+
+void Daemon::finish() {
+    forwarder_.stop();
+    forwarder_.close_all();
+    http_.stop();
+    loop_.stop();
+}
+
+void Daemon::on_signal(int signal) {
+    if (signal == SIGCHLD) {
+        reaper_.sweep();
+        shutdown_.poke();
+        return;
+    }
+    bool has_command = !config_.entrypoint.empty() && !entrypoint_.exit_code();
+    std::string name = signal_name(signal);
+    if (has_command) {
+        log::info("Received signal, forwarding to customer command", {{"signal", name}});
+        entrypoint_.forward(signal);
+    } else {
+        log::info("Received signal", {{"signal", name}});
+    }
+    // With a command beside us a hang-up or quit is its own business, such as re-reading its configuration.
+    bool stops = signal == SIGTERM || signal == SIGINT || (!has_command && (signal == SIGHUP || signal == SIGQUIT));
+    if (stops) shutdown_.request();
+}
+
+Task<std::optional<net::Denial>> Daemon::authorize(const net::Request& request) {
+    std::optional<std::string> token = bearer_token(request.header("authorization"));
+    AuthVerdict verdict = co_await auth_->check(std::move(token));
+    net::Denial denial;
+    switch (verdict) {
+        case AuthVerdict::allowed: co_return std::nullopt;
+        case AuthVerdict::denied:
+            denial.message = "Unauthorized";
+            co_return denial;
+        default:
+            denial.status = 500;
+            denial.message = "Internal Server Error";
+            co_return denial;
+    }
+}
+
+Task<> Daemon::measure_lag() {
+    constexpr std::chrono::milliseconds kPeriod{1000};
+    for (;;) {
+        auto due = std::chrono::steady_clock::now() + kPeriod;
+        co_await sleep_for(loop_, kPeriod);
+        loop_lag_ = std::chrono::steady_clock::now() - due;
+    }
+}
+
+}  // namespace
+
+int run_daemon(Config config, std::uint64_t nofile_soft) {
+    auto failed = [](const Error& error) {
+        log::error(error.message);
+        return 1;
+    };
+    Result<UniqueFd> http_listener = listen_tcp(config.port);
+    if (!http_listener) return failed(http_listener.error());
+    Result<UniqueFd> proxy_listener = listen_tcp(config.proxy_port);
+    if (!proxy_listener) return failed(proxy_listener.error());
+    const bool pool_mode = config.auth_mode == AuthMode::pool;
+    log::info("Starting sandbox-executor", {{"version", kVersion},
+                                            {"port", bound_port(http_listener->get())},
+                                            {"auth_mode", pool_mode ? "pool" : "static"}});
+    log::info("Starting TCP proxy", {{"port", bound_port(proxy_listener->get())}});
+
+    // Never destroyed: when the process exits a stuck thread may still use parts of it.
+    auto* daemon = new Daemon(std::move(config), nofile_soft, std::move(*http_listener), std::move(*proxy_listener));
+    if (Result<> ready = daemon->set_up_auth(); !ready) return failed(ready.error());
+    return daemon->run();
+}
+
+}  // namespace sandbox

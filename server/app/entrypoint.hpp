@@ -1,0 +1,45 @@
+#pragma once
+// The image's own command, run beside the API (`sandbox-executor -- CMD ARG…`).
+
+#include <sys/types.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "platform/blocking_pool.hpp"
+#include "platform/reaper.hpp"
+
+namespace sandbox {
+
+// Loop thread. The command inherits standard streams, session and process group.
+class Entrypoint {
+  public:
+    // `on_end` runs once with its exit code (128+n for a signal).
+    Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, std::uint64_t nofile_soft, std::function<void(int)> on_end);
+
+    // A command that cannot be started is logged, and the API stays up.
+    Task<> start(std::vector<std::string> argv, std::vector<std::pair<std::string, std::string>> env);
+
+    // To the command alone, as tini does; nothing when it does not run.
+    void forward(int signal);
+    bool running() const { return pid_ > 0; }
+    pid_t pid() const { return pid_; }  // 0 when it does not run
+    std::optional<int> exit_code() const { return exit_code_; }
+
+  private:
+    Loop& loop_;
+    BlockingPool& pool_;
+    Reaper& reaper_;
+    const std::uint64_t nofile_soft_;
+    std::function<void(int)> on_end_;
+    pid_t pid_ = 0;
+    std::vector<int> early_signals_;  // arrived while it was being started
+    bool starting_ = false;
+    std::optional<int> exit_code_;
+};
+
+}  // namespace sandbox

@@ -1,0 +1,68 @@
+#include "app/shutdown.hpp"
+
+#include <signal.h>
+
+#include "app/entrypoint.hpp"
+#include "base/log.hpp"
+#include "platform/process_tree.hpp"
+
+namespace sandbox {
+
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr std::chrono::milliseconds kLook{20};  // between two looks at what is left
+
+}  // namespace
+
+Shutdown::Shutdown(Parts parts) : parts_(std::move(parts)), wake_(parts_.loop) {}
+
+void Shutdown::request() {
+    if (requested_) {
+        hurry_ = true;
+        wake_.notify();
+        return;
+    }
+    requested_ = true;
+    log::info("Shutting down servers...");
+    parts_.http.drain();
+    spawn_task(parts_.loop, "shutdown", run());
+}
+
+Task<std::size_t> Shutdown::signal_descendants(int signal) {
+    pid_t spared = signal == SIGKILL ? 0 : parts_.entrypoint.pid();
+    auto job = [signal, spared] { return sandbox::signal_descendants(signal, spared); };
+    co_return co_await parts_.commands.work_pool.run(job);
+}
+
+// Until nothing is left to wait for, or the deadline, or a second signal.
+Task<> Shutdown::wait_until(Clock::time_point deadline, bool for_requests) {
+    while (!hurry_ && Clock::now() < deadline) {
+        if (for_requests && parts_.http.running_requests() == 0) co_return;
+        if (!for_requests && !parts_.entrypoint.running() && co_await signal_descendants(0) == 0) co_return;
+        auto rest = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+        co_await wake_.wait_for(std::clamp(rest, std::chrono::milliseconds(1), kLook));
+    }
+}
+
+Task<> Shutdown::run() {
+    const Clock::time_point start = Clock::now();
+    const Clock::time_point term_at = start + parts_.budget * 6 / 10;
+    const Clock::time_point kill_at = start + parts_.budget * 9 / 10;
+    const Clock::time_point end = start + parts_.budget;
+    co_await wait_until(term_at, true);
+    auto grace = std::chrono::ceil<Milliseconds>(std::max(kill_at - Clock::now(), Clock::duration::zero()));
+    parts_.processes.start_terminating_all(hurry_ ? Milliseconds(0) : grace);
+    if (!hurry_) co_await signal_descendants(SIGTERM);
+    co_await wait_until(kill_at, false);
+    hurry_ = false;
+    while (Clock::now() < end && (co_await signal_descendants(SIGKILL) > 0 || parts_.entrypoint.running())) {
+        co_await wake_.wait_for(kLook);
+    }
+    // Answers of requests whose commands have just ended.
+    co_await wait_until(std::min(end, Clock::now() + std::chrono::milliseconds(200)), true);
+    parts_.finished();
+}
+
+}  // namespace sandbox

@@ -1,0 +1,131 @@
+#include "koyeb/command_request.hpp"
+
+#include <cmath>
+
+namespace sandbox::koyeb {
+namespace {
+
+Result<Milliseconds> seconds_field(const JsonFields& fields, const char* name) {
+    Result<std::optional<double>> value = fields.number(name);
+    if (!value) return value.error();
+    if (!*value) return Milliseconds(0);
+    if (!(**value >= 0) || **value > 1e9) return Error{Errc::invalid_argument, std::string(name) + " must be 0 or more seconds", 0};
+    return Milliseconds(static_cast<std::int64_t>(std::ceil(**value * 1000)));
+}
+
+#define SANDBOX_TRY(target, expression)               \
+    do {                                              \
+        auto result_ = (expression);                  \
+        if (!result_) return result_.error();         \
+        target = std::move(*result_);                 \
+    } while (false)
+
+Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
+    CommandSpec& spec = request.spec;
+    SANDBOX_TRY(spec.shell_command, fields.string_or("cmd", ""));
+    SANDBOX_TRY(spec.args, value_or(fields.string_list("args")));
+    SANDBOX_TRY(spec.env, value_or(fields.string_map("env")));
+    SANDBOX_TRY(spec.cwd, fields.string_or("cwd", ""));
+    SANDBOX_TRY(spec.user, fields.string_or("user", ""));
+    SANDBOX_TRY(request.tag, fields.string_or("tag", ""));
+    SANDBOX_TRY(spec.timeout, seconds_field(fields, "timeout"));
+    SANDBOX_TRY(request.keepalive, seconds_field(fields, "keepalive"));
+    SANDBOX_TRY(request.stats, value_or(fields.boolean("stats")));
+    SANDBOX_TRY(request.base64, wants_base64(fields, "encoding"));
+    std::optional<double> flush;
+    SANDBOX_TRY(flush, fields.number("flush_ms"));
+    if (flush && (!(*flush >= 0) || *flush > 1e9)) return Error{Errc::invalid_argument, "flush_ms must be 0 or more", 0};
+    if (flush) request.flush = Milliseconds(static_cast<std::int64_t>(*flush));
+    std::string on_disconnect;
+    SANDBOX_TRY(on_disconnect, fields.string_or("on_disconnect", ""));
+    if (!on_disconnect.empty() && on_disconnect != "kill" && on_disconnect != "continue") {
+        return Error{Errc::invalid_argument, "on_disconnect must be \"kill\" or \"continue\"", 0};
+    }
+    request.keep_on_disconnect = on_disconnect == "continue";
+    if (!spec.args.empty() && !spec.shell_command.empty()) {
+        return Error{Errc::invalid_argument, "cmd and args exclude each other", 0};
+    }
+    return Result<>();
+}
+
+}  // namespace
+
+Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context, bool stdin_is_text) {
+    std::unique_ptr<Body> body = co_await read_json(exchange, context, stdin_is_text ? "stdin" : "");
+    if (!body) co_return nullptr;
+    auto request = std::make_unique<CommandRequest>();
+    std::optional<Error> failure;
+    if (Result<> filled = fill_request(body->fields, *request); !filled) failure = filled.error();
+    if (!failure && stdin_is_text) {
+        Result<bool> encoded = wants_base64(body->fields, "stdin_encoding");
+        Result<std::string> wrong_type = body->fields.string_or("stdin", "");
+        if (!encoded || !wrong_type) {
+            failure = !encoded ? encoded.error() : wrong_type.error();
+        } else if (body->has_large) {
+            request->stdin_bytes = std::move(body->large);
+            if (*encoded) {
+                auto decoded = co_await decode_base64(context, std::move(request->stdin_bytes));
+                if (!decoded) {
+                    failure = Error{decoded.error().code, "stdin: " + decoded.error().message, 0};
+                } else {
+                    request->stdin_bytes = std::move(*decoded);
+                }
+            }
+            request->spec.stdin_mode = StdinMode::pipe;
+        }
+    } else if (!failure) {
+        Result<bool> keep_open = value_or(body->fields.boolean("stdin"));
+        if (!keep_open) {
+            failure = keep_open.error();
+        } else if (*keep_open) {
+            request->spec.stdin_mode = StdinMode::pipe;
+        }
+    }
+    if (failure) {
+        co_await respond_invalid(exchange, failure->message);
+        co_return nullptr;
+    }
+    if (request->spec.shell_command.empty() && request->spec.args.empty()) {
+        co_await net::respond_error(exchange, 400, "Command is required");
+        co_return nullptr;
+    }
+    co_return request;
+}
+
+Task<bool> respond_start_error(net::Exchange& exchange, const CommandError& error) {
+    if (error.kind != CommandError::Kind::not_started) return net::respond_error(exchange, 400, error.error.message);
+    return net::respond_error(exchange, 500, "Failed to start command: " + error.error.message);
+}
+
+Task<> feed_stdin(std::shared_ptr<Command> command, std::unique_ptr<Spool> bytes) {
+    std::string chunk;
+    for (std::uint64_t offset = 0; offset < bytes->size();) {
+        chunk.resize(64 * 1024);
+        Result<std::size_t> count = co_await bytes->read(offset, chunk);
+        if (!count || *count == 0) break;
+        chunk.resize(*count);
+        offset += *count;
+        Result<> written = co_await command->write_stdin(std::move(chunk));
+        if (!written) break;
+    }
+    command->close_stdin();
+}
+
+int told_code(const CommandEnd& end) {
+    int code = end.exit.status.code();
+    return end.timed_out && code == 0 ? 124 : code;
+}
+
+void write_end_members(JsonWriter& writer, const CommandEnd& end, bool stats) {
+    if (end.exit.status.signaled()) writer.member("signal", signal_name(end.exit.status.signal()));
+    if (end.timed_out) writer.member("timed_out", true);
+    if (end.pipes_open) writer.member("pipes_open", true);
+    if (!stats) return;
+    auto milliseconds = [](const timeval& t) { return static_cast<std::int64_t>(t.tv_sec) * 1000 + t.tv_usec / 1000; };
+    writer.member("duration_ms", std::chrono::duration_cast<Milliseconds>(end.duration).count());
+    writer.member("user_cpu_ms", milliseconds(end.exit.usage.ru_utime));
+    writer.member("system_cpu_ms", milliseconds(end.exit.usage.ru_stime));
+    writer.member("max_rss_bytes", static_cast<std::int64_t>(end.exit.usage.ru_maxrss) * 1024);
+}
+
+}  // namespace sandbox::koyeb

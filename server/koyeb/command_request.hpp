@@ -1,0 +1,41 @@
+#pragma once
+// What the three routes that start commands have in common: their request and how their end is told.
+
+#include <memory>
+#include <string>
+
+#include "base/json_writer.hpp"
+#include "koyeb/request_body.hpp"
+#include "services/command.hpp"
+
+namespace sandbox::koyeb {
+
+struct CommandRequest {
+    CommandSpec spec;
+    std::unique_ptr<Spool> stdin_bytes;  // fed to the command, then end of file; null: none
+    bool base64 = false;                 // "encoding": exact bytes
+    bool stats = false;
+    bool keep_on_disconnect = false;
+    Milliseconds keepalive{0};
+    Milliseconds flush{0};
+    std::string tag;
+};
+
+// Reads and checks the request; null when an error answer has been sent. `large_key`: "stdin" where it is text to feed,
+// empty where it is a flag.
+Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context, bool stdin_is_text);
+
+// The answer to a command that could not be started: 400 for a bad working directory or user, 500 with stage and errno.
+Task<bool> respond_start_error(net::Exchange& exchange, const CommandError& error);
+
+// Writes `bytes` into the command's stdin and closes it. Ends early when the command reads no more.
+Task<> feed_stdin(std::shared_ptr<Command> command, std::unique_ptr<Spool> bytes);
+
+// The exit code to tell: never 0 for a command that ran into its timeout.
+int told_code(const CommandEnd& end);
+
+// The members that are there only when they say something: signal, timed_out, pipes_open; with `stats` also
+// duration_ms, user_cpu_ms, system_cpu_ms, max_rss_bytes.
+void write_end_members(JsonWriter& writer, const CommandEnd& end, bool stats);
+
+}  // namespace sandbox::koyeb

@@ -1,0 +1,249 @@
+// Background processes: start, list, look at, signal, kill, and write to.
+
+#include "base/json_writer.hpp"
+#include "base/rfc3339.hpp"
+#include "koyeb/command_request.hpp"
+#include "koyeb/handlers.hpp"
+
+namespace sandbox::koyeb {
+namespace {
+
+std::string timestamp(std::chrono::system_clock::time_point at) {
+    return format_rfc3339(std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count());
+}
+
+// {"success":false,"error":…}, the shape that the SDKs look into.
+Task<bool> respond_failure(net::Exchange& exchange, int status, std::string message) {
+    std::string body;
+    JsonWriter(body).begin_object().member("success", false).member("error", message).end_object();
+    body += '\n';
+    return exchange.respond(status, "application/json", std::move(body));
+}
+
+Task<bool> respond_success(net::Exchange& exchange, std::string_view message) {
+    std::string body;
+    JsonWriter(body).begin_object().member("success", true).member("message", message).end_object();
+    body += '\n';
+    return exchange.respond(200, "application/json", std::move(body));
+}
+
+std::string not_running(const ManagedProcess& process) {
+    return std::string("process is not running (status: ") + state_name(process.state()) + ")";
+}
+
+// The seven documented members and no other: the Python SDK splats them into a dataclass.
+void write_list_entry(JsonWriter& writer, const ManagedProcess& process) {
+    writer.begin_object();
+    writer.member("command", process.command_text());
+    if (process.ended_at()) writer.member("completed_at", timestamp(*process.ended_at()));
+    if (process.end()) writer.member("exit_code", told_code(*process.end()));
+    writer.member("id", process.id());
+    writer.member("pid", process.pid());
+    writer.member("started_at", timestamp(process.started_at()));
+    writer.member("status", state_name(process.state()));
+    writer.end_object();
+}
+
+std::string describe(const ManagedProcess& process) {
+    std::string body;
+    JsonWriter writer(body);
+    const CommandSpec& spec = process.spec();
+    writer.begin_object();
+    writer.member("id", process.id()).member("pid", process.pid()).member("status", state_name(process.state()));
+    writer.member("command", process.command_text());
+    if (!spec.args.empty()) {
+        writer.key("args").begin_array();
+        for (const std::string& word : spec.args) writer.value(word);
+        writer.end_array();
+    }
+    writer.member("cwd", spec.cwd).member("tag", process.tag()).member("user", spec.user);
+    writer.member("stdin_open", process.command().stdin_open());
+    writer.member("started_at", timestamp(process.started_at()));
+    if (process.ended_at()) writer.member("completed_at", timestamp(*process.ended_at()));
+    writer.member("stdout_bytes", process.command().bytes_out(StreamId::stdout_));
+    writer.member("stderr_bytes", process.command().bytes_out(StreamId::stderr_));
+    writer.member("log_first_id", process.log().first_id()).member("log_next_id", process.log().next_id());
+    if (process.end()) {
+        writer.member("exit_code", told_code(*process.end()));
+        write_end_members(writer, *process.end(), true);
+    }
+    writer.end_object();
+    body += '\n';
+    return body;
+}
+
+struct Target {
+    std::unique_ptr<Body> body;
+    std::shared_ptr<ManagedProcess> process;
+};
+
+// Reads a body with an "id" and finds its process; answers what is wrong and returns null otherwise.
+Task<std::unique_ptr<Target>> read_target(net::Exchange& exchange, Context& context, std::string_view large_key = {}) {
+    auto target = std::make_unique<Target>();
+    target->body = co_await read_json(exchange, context, large_key);
+    if (!target->body) co_return nullptr;
+    Result<std::string> id = target->body->fields.string_or("id", "");
+    if (!id) {
+        co_await respond_invalid(exchange, id.error().message);
+        co_return nullptr;
+    }
+    if (id->empty()) {
+        co_await net::respond_error(exchange, 400, "Process ID is required");
+        co_return nullptr;
+    }
+    target->process = context.processes.find(*id);
+    if (!target->process) {
+        co_await respond_failure(exchange, 400, "process not found: " + *id);
+        co_return nullptr;
+    }
+    co_return target;
+}
+
+}  // namespace
+
+Task<> handle_start_process(net::Exchange& exchange, Context& context) {
+    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, false);
+    if (!request) co_return;
+    CommandSpec spec = request->spec;
+    auto started = co_await context.processes.start(std::move(spec), Dialect::koyeb, request->tag);
+    std::string body;
+    JsonWriter writer(body);
+    if (!started && started.error().kind != CommandError::Kind::not_started) {
+        co_await respond_start_error(exchange, started.error());
+        co_return;
+    }
+    if (!started) {
+        writer.begin_object().member("id", "").member("pid", 0).member("status", "");
+        writer.member("error", "failed to start command: " + started.error().error.message).member("success", false);
+        writer.end_object();
+        body += '\n';
+        co_await exchange.respond(500, "application/json", std::move(body));
+        co_return;
+    }
+    writer.begin_object().member("id", (*started)->id()).member("pid", (*started)->pid());
+    writer.member("status", state_name(ProcessState::running)).member("success", true).end_object();
+    body += '\n';
+    co_await exchange.respond(201, "application/json", std::move(body));
+}
+
+Task<> handle_list_processes(net::Exchange& exchange, Context& context) {
+    bool all = exchange.request().query("all") == "true";
+    std::string body;
+    JsonWriter writer(body);
+    writer.begin_object().key("processes").begin_array();
+    for (const auto& process : context.processes.list()) {
+        if (all || process->dialect() == Dialect::koyeb) write_list_entry(writer, *process);
+    }
+    writer.end_array().end_object();
+    body += '\n';
+    co_await exchange.respond(200, "application/json", std::move(body));
+}
+
+Task<> handle_get_process(net::Exchange& exchange, Context& context) {
+    std::optional<std::string> id = exchange.request().query("id");
+    if (!id || id->empty()) {
+        co_await net::respond_error(exchange, 400, "Process ID is required");
+        co_return;
+    }
+    std::shared_ptr<ManagedProcess> process = context.processes.find(*id);
+    if (!process) {
+        co_await net::respond_error(exchange, 404, "process not found: " + *id);
+        co_return;
+    }
+    co_await exchange.respond(200, "application/json", describe(*process));
+}
+
+Task<> handle_kill_process(net::Exchange& exchange, Context& context) {
+    std::unique_ptr<Target> target = co_await read_target(exchange, context);
+    if (!target) co_return;
+    std::shared_ptr<ManagedProcess> process = target->process;
+    KillOutcome outcome = co_await process->command().terminate(context.commands.kill_grace);
+    switch (outcome) {
+        case KillOutcome::gone:
+            // The table tells of the end before we do.
+            while (!process->end()) co_await process->changed().wait();
+            co_await respond_success(exchange, "Process killed successfully");
+            break;
+        case KillOutcome::nothing_left: co_await respond_failure(exchange, 400, not_running(*process)); break;
+        case KillOutcome::survivors:
+            co_await respond_failure(exchange, 500, "process " + std::to_string(process->pid()) + " survives SIGKILL");
+            break;
+    }
+}
+
+Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
+    std::unique_ptr<Target> target = co_await read_target(exchange, context);
+    if (!target) co_return;
+    const JsonFields& fields = target->body->fields;
+    Result<std::string> name = text_or_number(fields, "signal");
+    Result<bool> tree = value_or(fields.boolean("tree"));
+    if (!name || !tree) {
+        co_await respond_invalid(exchange, !name ? name.error().message : tree.error().message);
+        co_return;
+    }
+    int number = signal_number(*name);
+    if (number == 0) {
+        co_await net::respond_error(exchange, 400, name->empty() ? "Signal is required" : "unknown signal: " + *name);
+        co_return;
+    }
+    Result<> sent = co_await target->process->command().signal(number, *tree);
+    if (!sent) {
+        bool gone = sent.error().code == Errc::failed_precondition;
+        co_await respond_failure(exchange, 400, gone ? not_running(*target->process) : sent.error().message);
+        co_return;
+    }
+    co_await respond_success(exchange, "Signal sent");
+}
+
+Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
+    std::unique_ptr<Target> target = co_await read_target(exchange, context, "data");
+    if (!target) co_return;
+    const JsonFields& fields = target->body->fields;
+    Result<std::string> data_type = fields.string_or("data", "");
+    Result<bool> encoding = wants_base64(fields, "encoding");
+    Result<bool> close = value_or(fields.boolean("close"));
+    if (!data_type || !encoding || !close) {
+        co_await respond_invalid(exchange, !data_type ? data_type.error().message
+                                           : !encoding ? encoding.error().message
+                                                       : close.error().message);
+        co_return;
+    }
+    std::unique_ptr<Spool> data = std::move(target->body->large);
+    if (*encoding) {
+        auto decoded = co_await decode_base64(context, std::move(data));
+        if (!decoded) {
+            co_await respond_invalid(exchange, "data: " + decoded.error().message);
+            co_return;
+        }
+        data = std::move(*decoded);
+    }
+    std::shared_ptr<ManagedProcess> process = target->process;
+    if (!process->command().stdin_open()) {
+        co_await respond_failure(exchange, 400, process->end() ? not_running(*process) : "stdin is not open");
+        co_return;
+    }
+    std::uint64_t offset = 0;
+    std::string chunk;
+    while (offset < data->size()) {
+        chunk.resize(64 * 1024);
+        Result<std::size_t> count = co_await data->read(offset, chunk);
+        Result<> written = count ? Result<>() : Result<>(count.error());
+        if (count) {
+            chunk.resize(*count);
+            written = co_await process->command().write_stdin(std::move(chunk));
+        }
+        if (!written) {
+            co_await respond_failure(exchange, 400, "stdin closed by the process after " + std::to_string(offset) +
+                                                        " bytes: " + written.error().message);
+            co_return;
+        }
+        offset += *count;
+    }
+    if (*close) process->command().close_stdin();
+    std::string body;
+    JsonWriter(body).begin_object().member("success", true).member("bytes", offset).end_object();
+    body += '\n';
+    co_await exchange.respond(200, "application/json", std::move(body));
+}
+
+}  // namespace sandbox::koyeb

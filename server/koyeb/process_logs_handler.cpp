@@ -1,0 +1,137 @@
+// GET /process_logs_streaming: a process's log as server-sent events, from any id on, followed to its end.
+
+#include <charconv>
+
+#include "base/json_escape.hpp"
+#include "base/json_writer.hpp"
+#include "base/rfc3339.hpp"
+#include "koyeb/handlers.hpp"
+#include "koyeb/sse_writer.hpp"
+
+namespace sandbox::koyeb {
+namespace {
+
+constexpr std::size_t kBatchBytes = 256 * 1024;
+
+std::optional<std::uint64_t> parse_id(std::string_view text) {
+    std::uint64_t value = 0;
+    auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (ec != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+void append_log_event(std::string& out, const LogRecord& record) {
+    out += "id: ";
+    out += std::to_string(record.id);
+    out += "\nevent: log\ndata: {\"timestamp\":\"";
+    out += format_rfc3339(record.time_ns);
+    out += "\",\"stream\":\"";
+    out += stream_name(record.stream);
+    out += "\",\"data\":";
+    append_json_string(out, record.text, JsonCharset::ascii);
+    append_line_end(out, record.eol, record.partial);
+    out += "}\n\n";
+}
+
+void append_gap_event(std::string& out, const LogGap& gap) {
+    out += "event: gap\ndata: ";
+    JsonWriter(out, JsonCharset::ascii)
+        .begin_object()
+        .member("from", gap.first_id)
+        .member("lines", gap.lines)
+        .member("bytes", gap.bytes)
+        .end_object();
+    out += "\n\n";
+}
+
+struct Start {
+    std::uint64_t from = 1;
+    bool follow = true;
+};
+
+Result<Start> read_start(const net::Request& request) {
+    Start start;
+    if (std::optional<std::string> from = request.query("from")) {
+        std::optional<std::uint64_t> id = parse_id(*from);
+        if (!id) return Error{Errc::invalid_argument, "from must be a log event id", 0};
+        start.from = *id;
+    } else if (const std::string* last = request.header("last-event-id"); last != nullptr && !last->empty()) {
+        std::optional<std::uint64_t> id = parse_id(*last);
+        if (!id) return Error{Errc::invalid_argument, "Last-Event-ID must be a log event id", 0};
+        start.from = *id + 1;
+    }
+    if (std::optional<std::string> follow = request.query("follow")) {
+        if (*follow != "true" && *follow != "false") return Error{Errc::invalid_argument, "follow must be true or false", 0};
+        start.follow = *follow == "true";
+    }
+    return start;
+}
+
+// Sends records from `start` on until the log is complete (or its present end, when not following). The log is held by
+// the process, which the caller holds.
+Task<bool> send_records(SseWriter& writer, ManagedProcess& process, Start start, bool& gone) {
+    LogStore& log = process.log();
+    const std::uint64_t present_end = log.next_id();
+    std::uint64_t next = start.from;
+    while (!gone) {
+        // Asked before reading: what comes between the two is seen by the next turn.
+        bool complete = process.log_complete();
+        LogBatch batch = co_await log.read(next, kBatchBytes);
+        if (batch.gap) append_gap_event(writer.buffer(), *batch.gap);
+        for (const LogRecord& record : batch.records) append_log_event(writer.buffer(), record);
+        if (batch.gap || !batch.records.empty()) {
+            next = batch.next_id;
+            if (!co_await writer.flush()) co_return false;
+            if (!start.follow && next >= present_end) break;
+            continue;
+        }
+        if (complete || !start.follow) break;
+        co_await log.changed().wait();
+    }
+    co_return !gone;
+}
+
+}  // namespace
+
+Task<> handle_process_logs(net::Exchange& exchange, Context& context) {
+    std::optional<std::string> id = exchange.request().query("id");
+    if (!id || id->empty()) {
+        co_await net::respond_error(exchange, 400, "Process ID is required");
+        co_return;
+    }
+    Result<Start> start = read_start(exchange.request());
+    if (!start) {
+        co_await net::respond_error(exchange, 400, start.error().message);
+        co_return;
+    }
+    SseWriter writer(exchange, context.loop);
+    co_await writer.begin();
+    std::shared_ptr<ManagedProcess> process = context.processes.find(*id);
+    if (!process) {
+        std::string& out = writer.buffer();
+        out += "event: error\ndata: {\"error\": ";
+        append_json_string(out, "process not found: " + *id, JsonCharset::ascii);
+        out += "}\n\n";
+        co_await writer.finish();
+        co_return;
+    }
+    if (auto seconds = exchange.request().query("keepalive")) {
+        if (auto period = parse_id(*seconds); period && *period < 86'400) {
+            writer.keep_alive(std::chrono::seconds(*period));
+        }
+    }
+    bool gone = false;
+    exchange.watch_disconnect([&gone, process] {
+        gone = true;
+        process->log().changed().notify();
+    });
+    Start from = *start;
+    if (!co_await send_records(writer, *process, from, gone)) {
+        co_await writer.finish();
+        co_return;
+    }
+    writer.buffer() += "event: complete\ndata: {\"message\": \"stream ended\"}\n\n";
+    co_await writer.finish();
+}
+
+}  // namespace sandbox::koyeb

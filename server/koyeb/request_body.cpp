@@ -1,0 +1,104 @@
+#include "koyeb/request_body.hpp"
+
+#include "base/base64.hpp"
+#include "base/json_writer.hpp"
+
+namespace sandbox::koyeb {
+namespace {
+
+constexpr std::size_t kLargeMemory = 256 * 1024;
+
+Task<bool> respond_body_error(net::Exchange& exchange, const Error& error) {
+    switch (error.code) {
+        case Errc::too_large: return net::respond_error(exchange, 413, "Request body too large");
+        case Errc::resource_exhausted: return net::respond_error(exchange, 507, error.message);
+        default: return respond_invalid(exchange, error.message);
+    }
+}
+
+}  // namespace
+
+Task<bool> respond_invalid(net::Exchange& exchange, std::string detail) {
+    std::string body;
+    JsonWriter writer(body);
+    writer.begin_object().member("error", "Invalid request").member("detail", detail).end_object();
+    body += '\n';
+    return exchange.respond(400, "application/json", std::move(body));
+}
+
+Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context, std::string_view large_key) {
+    auto body = std::make_unique<Body>();
+    std::string diverted;
+    if (!large_key.empty()) {
+        body->large = std::make_unique<Spool>(context.file_pool, context.spill_dir, kLargeMemory);
+        body->fields.divert(std::string(large_key), [&diverted](std::string_view part) { diverted += part; });
+    }
+    JsonObjectScanner scanner(body->fields);
+    std::optional<Error> failure;
+    for (;;) {
+        Result<std::string_view> piece = co_await exchange.read_body();
+        if (!piece) {
+            failure = piece.error();
+            break;
+        }
+        if (piece->empty()) break;
+        if (!scanner.feed(*piece)) {
+            failure = Error{Errc::invalid_argument, scanner.error(), 0};
+            break;
+        }
+        if ((failure = body->fields.failure())) break;
+        if (!diverted.empty()) {
+            Result<> stored = co_await body->large->append(diverted);
+            diverted.clear();
+            if (!stored) {
+                failure = stored.error();
+                break;
+            }
+        }
+    }
+    if (!failure && !scanner.finish()) failure = Error{Errc::invalid_argument, scanner.error(), 0};
+    if (failure) {
+        if (failure->code != Errc::cancelled) co_await respond_body_error(exchange, *failure);
+        co_return nullptr;
+    }
+    const JsonFields::Field* large = large_key.empty() ? nullptr : body->fields.find(large_key);
+    body->has_large = large != nullptr && large->diverted;
+    co_return body;
+}
+
+Result<std::string> text_or_number(const JsonFields& fields, std::string_view key) {
+    const JsonFields::Field* field = fields.find(key);
+    if (field != nullptr && field->kind == ValueKind::number) return field->text;
+    return fields.string_or(key, "");
+}
+
+Result<bool> wants_base64(const JsonFields& fields, std::string_view key) {
+    Result<std::string> encoding = fields.string_or(key, "");
+    if (!encoding) return encoding.error();
+    if (*encoding == "base64") return true;
+    if (encoding->empty() || *encoding == "utf-8" || *encoding == "utf8") return false;
+    return Error{Errc::invalid_argument, std::string(key) + " must be \"utf-8\" or \"base64\"", 0};
+}
+
+Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::unique_ptr<Spool> text) {
+    auto bytes = std::make_unique<Spool>(context.file_pool, context.spill_dir, kLargeMemory);
+    Base64Decoder decoder;
+    std::string chunk(192 * 1024, '\0');
+    std::string decoded;
+    for (std::uint64_t offset = 0;;) {
+        Result<std::size_t> count = co_await text->read(offset, chunk);
+        if (!count) co_return count.error();
+        decoded.clear();
+        bool good = *count > 0 ? decoder.append(decoded, std::string_view(chunk).substr(0, *count)) : decoder.finish(decoded);
+        if (!good) co_return Error{Errc::invalid_argument, "malformed base64", 0};
+        if (!decoded.empty()) {
+            Result<> stored = co_await bytes->append(decoded);
+            if (!stored) co_return stored.error();
+        }
+        if (*count == 0) break;
+        offset += *count;
+    }
+    co_return bytes;
+}
+
+}  // namespace sandbox::koyeb

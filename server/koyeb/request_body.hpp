@@ -1,0 +1,44 @@
+#pragma once
+// JSON request bodies: read, checked, and answered with 400 when they are bad.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/json_fields.hpp"
+#include "koyeb/context.hpp"
+
+namespace sandbox::koyeb {
+
+// A body's members. The value of one key can be of any size: it goes to `large` instead of memory.
+struct Body {
+    JsonFields fields;
+    std::unique_ptr<Spool> large;  // content of the diverted key; null when no key is diverted
+    bool has_large = false;        // the key was there, as a string
+};
+
+// Reads a whole JSON object from the request. `large_key` names the member that may be huge (empty: none). When the
+// body cannot be used the error answer has been sent and nothing is returned.
+Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context, std::string_view large_key = {});
+
+// 400 {"error":"Invalid request","detail":…}.
+Task<bool> respond_invalid(net::Exchange& exchange, std::string detail);
+
+// An absent member as `fallback`.
+template <class T>
+Result<T> value_or(Result<std::optional<T>> member, T fallback = {}) {
+    if (!member) return member.error();
+    return *member ? std::move(**member) : std::move(fallback);
+}
+
+// The text of a member that may be sent as a string or as a number; "" when absent.
+Result<std::string> text_or_number(const JsonFields& fields, std::string_view key);
+
+// True for "base64", false for "utf-8" or absent.
+Result<bool> wants_base64(const JsonFields& fields, std::string_view key);
+
+// Decodes base64 text in place of `spool` (or takes it as it is). Errors: invalid_argument.
+Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::unique_ptr<Spool> text);
+
+}  // namespace sandbox::koyeb

@@ -1,0 +1,68 @@
+// POST /run_streaming: a command's output as server-sent events while it runs, and its end.
+
+#include "base/json_escape.hpp"
+#include "koyeb/command_request.hpp"
+#include "koyeb/handlers.hpp"
+#include "koyeb/sse_writer.hpp"
+
+namespace sandbox::koyeb {
+namespace {
+
+void append_complete_event(std::string& out, const CommandEnd& end, bool stats) {
+    out += "event: complete\ndata: ";
+    JsonWriter writer(out, JsonCharset::ascii);
+    int code = told_code(end);
+    writer.begin_object().member("code", code).member("error", code != 0);
+    write_end_members(writer, end, stats);
+    writer.end_object();
+    out += "\n\n";
+}
+
+Task<> stream_start_error(SseWriter& writer, std::string message) {
+    std::string& out = writer.buffer();
+    out += "event: error\ndata: {\"error\": ";
+    append_json_string(out, "Failed to start command: " + message, JsonCharset::ascii);
+    out += "}\n\n";
+    co_await writer.finish();
+}
+
+}  // namespace
+
+Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
+    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, true);
+    if (!request) co_return;
+    SseWriter writer(exchange, context.loop);
+    SseSink::Options options;
+    options.base64 = request->base64;
+    options.flush = request->flush;
+    auto sink = std::make_shared<SseSink>(writer, context.loop, options);
+    CommandSpec spec = request->spec;
+    // Held back until the head is out, because output may come first.
+    auto started = co_await Command::start(context.commands, std::move(spec), nullptr);
+    if (!started && started.error().kind != CommandError::Kind::not_started) {
+        co_await respond_start_error(exchange, started.error());
+        co_return;
+    }
+    if (!started) {
+        std::string message = started.error().error.message;
+        co_await writer.begin();
+        co_await stream_start_error(writer, std::move(message));
+        co_return;
+    }
+    std::shared_ptr<Command> command = *started;
+    if (request->stdin_bytes) spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
+    if (!request->keep_on_disconnect) {
+        exchange.watch_disconnect([command, &context] { command->start_terminating(context.commands.kill_grace); });
+    }
+    co_await writer.begin();
+    command->attach_sink(sink);
+    writer.keep_alive(request->keepalive);
+    CommandEnd end = co_await command->wait(EndRule::exit_and_drain);
+    co_await command->detach_sink();
+    sink->stop();
+    sink->finish();
+    append_complete_event(writer.buffer(), end, request->stats);
+    co_await writer.finish();
+}
+
+}  // namespace sandbox::koyeb

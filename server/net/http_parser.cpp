@@ -1,0 +1,216 @@
+#include "net/http_parser.hpp"
+
+#include <algorithm>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <cctype>
+#include <charconv>
+
+namespace sandbox::net {
+
+// A bad request answered as a value; it never throws.
+[[noreturn]] void throw_exception_from_error(const BadRequest& e, const boost::source_location& where) {
+    sandbox::throw_exception_from_error(Error{Errc::invalid_argument, e.message, 0}, where);
+}
+
+namespace http = boost::beast::http;
+namespace {
+
+constexpr std::size_t kHeadLimit = 64 * 1024 * 1024;  // http_session has the configured one
+
+std::string lower(std::string_view text) {
+    std::string out(text);
+    std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return out;
+}
+
+Method method_of(std::string_view text) {
+    if (text == "GET") return Method::get;
+    if (text == "POST") return Method::post;
+    if (text == "HEAD") return Method::head;
+    if (text == "PUT") return Method::put;
+    if (text == "DELETE") return Method::delete_;
+    if (text == "OPTIONS") return Method::options;
+    return Method::other;
+}
+
+// A comma-separated list's members, in lower case.
+std::vector<std::string> tokens_of(std::string_view list) {
+    std::vector<std::string> tokens;
+    while (!list.empty()) {
+        std::size_t end = std::min(list.find(','), list.size());
+        std::string_view token = list.substr(0, end);
+        list.remove_prefix(std::min(end + 1, list.size()));
+        while (!token.empty() && (token.front() == ' ' || token.front() == '\t')) token.remove_prefix(1);
+        while (!token.empty() && (token.back() == ' ' || token.back() == '\t')) token.remove_suffix(1);
+        if (!token.empty()) tokens.push_back(lower(token));
+    }
+    return tokens;
+}
+
+// RFC 9112: no bare CR or LF, no folded header, no control bytes.
+bool has_bad_bytes(std::string_view head) {
+    for (std::size_t i = 0; i < head.size(); ++i) {
+        auto c = static_cast<unsigned char>(head[i]);
+        if (c == '\n') {
+            if (i == 0 || head[i - 1] != '\r') return true;
+            if (i + 1 < head.size() && (head[i + 1] == ' ' || head[i + 1] == '\t')) return true;
+        } else if (c == '\r') {
+            if (i + 1 >= head.size() || head[i + 1] != '\n') return true;
+        } else if ((c < 0x20 && c != '\t') || c == 0x7f) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool is_host_value(std::string_view value) {
+    return std::all_of(value.begin(), value.end(), [](char c) {
+        auto u = static_cast<unsigned char>(c);
+        return u > 0x20 && u < 0x7f && std::string_view("/\\?#@<>^`{|}\"").find(c) == std::string_view::npos;
+    });
+}
+
+// "HTTP/2.0" and its like are told apart from garbage before Beast sees them.
+std::optional<BadRequest> check_request_line(std::string_view head) {
+    std::string_view line = head.substr(0, head.find('\r'));
+    std::size_t version_at = line.rfind(' ');
+    if (version_at == std::string_view::npos) return BadRequest{};
+    std::string_view version = line.substr(version_at + 1);
+    if (version == "HTTP/1.1" || version == "HTTP/1.0") return std::nullopt;
+    bool well_formed = version.size() == 8 && version.starts_with("HTTP/") && std::isdigit(version[5]) != 0 &&
+                       version[6] == '.' && std::isdigit(version[7]) != 0;
+    if (well_formed && line.substr(0, 4) != "PRI ") return BadRequest{505, "HTTP Version Not Supported: unsupported protocol version"};
+    return BadRequest{};
+}
+
+bool has_chunked_coding(const Request& request, bool& unsupported) {
+    bool chunked = false;
+    for (const auto& [name, value] : request.headers) {
+        if (name != "transfer-encoding") continue;
+        for (const std::string& coding : tokens_of(value)) {
+            if (coding != "chunked" || chunked) unsupported = true;
+            chunked = true;
+        }
+    }
+    return chunked && !unsupported;
+}
+
+}  // namespace
+
+std::size_t find_head_end(std::string_view bytes, std::size_t search_from) {
+    for (std::size_t at = search_from;;) {
+        at = bytes.find('\n', at);
+        if (at == std::string_view::npos) return at;
+        std::string_view rest = bytes.substr(at + 1);
+        if (rest.starts_with("\r\n")) return at + 3;
+        if (rest.starts_with("\n")) return at + 2;
+        if (at == 0 || bytes[at - 1] != '\r') return at + 1;  // A bare LF: parse_head refuses it.
+        ++at;
+    }
+}
+
+boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head) {
+    if (has_bad_bytes(head)) return BadRequest{};
+    if (auto bad = check_request_line(head)) return *bad;
+
+    http::request_parser<http::empty_body> parser;
+    parser.header_limit(kHeadLimit);
+    parser.body_limit(boost::none);
+    parser.skip(true);
+    boost::system::error_code ec;
+    parser.put(boost::asio::const_buffer(head.data(), head.size()), ec);
+    if (ec && ec != http::error::need_more) return BadRequest{};
+    if (!parser.is_header_done()) return BadRequest{};
+
+    const auto& message = parser.get();
+    RequestHead out;
+    Request& request = out.request;
+    request.method_text = std::string_view(message.method_string());
+    request.method = method_of(request.method_text);
+    out.target = std::string_view(message.target());
+    request.version = message.version();
+    request.headers.reserve(8);
+    unsigned hosts = 0;
+    std::string host;
+    std::optional<std::string> length_text;
+    bool close = false;
+    bool keep = false;
+    for (const auto& field : message) {
+        auto& header = request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
+        const std::string& name = header.first;
+        if (name == "host") {
+            ++hosts;
+            host = header.second;
+        } else if (name == "content-length") {
+            if (length_text && *length_text != header.second) return BadRequest{};
+            length_text = header.second;
+        } else if (name == "connection") {
+            for (const std::string& token : tokens_of(header.second)) {
+                close = close || token == "close";
+                keep = keep || token == "keep-alive";
+            }
+        } else if (name == "expect") {
+            out.expects_continue = lower(header.second) == "100-continue" && request.version == 11;
+            out.bad_expectation = lower(header.second) != "100-continue";
+        }
+    }
+    if (hosts == 0 && request.version == 11) return BadRequest{400, "Bad Request: missing required Host header"};
+    if (hosts > 1) return BadRequest{};
+    if (!is_host_value(host)) return BadRequest{400, "Bad Request: malformed Host header"};
+
+    bool unsupported = false;
+    request.chunked = has_chunked_coding(request, unsupported);
+    if (unsupported) return BadRequest{501, "Unsupported transfer encoding"};
+    if (request.chunked && length_text) return BadRequest{};       // RFC 9112 6.1: a smuggling attempt
+    if (request.chunked && request.version == 10) return BadRequest{};
+    if (length_text) {
+        std::uint64_t length = 0;
+        const char* end = length_text->data() + length_text->size();
+        auto [at, failure] = std::from_chars(length_text->data(), end, length);
+        if (failure != std::errc() || at != end) return BadRequest{};
+        request.content_length = length;
+    }
+    request.keep_alive = request.version == 11 ? !close : keep && !close;
+    return out;
+}
+
+struct ChunkedBody::Impl {
+    Impl() {
+        parser.body_limit(boost::none);
+        parser.on_chunk_body(callback);
+        static constexpr std::string_view kHead = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        boost::system::error_code ec;
+        parser.put(boost::asio::const_buffer(kHead.data(), kHead.size()), ec);
+    }
+
+    std::string* sink = nullptr;
+    std::function<std::size_t(std::uint64_t, boost::beast::string_view, boost::system::error_code&)> callback =
+        [this](std::uint64_t, boost::beast::string_view body, boost::system::error_code&) {
+            sink->append(body.data(), body.size());
+            return body.size();
+        };
+    http::request_parser<http::empty_body> parser;
+};
+
+ChunkedBody::ChunkedBody() : impl_(std::make_unique<Impl>()) {}
+ChunkedBody::~ChunkedBody() = default;
+
+Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out) {
+    impl_->sink = &out;
+    std::size_t taken = 0;
+    while (taken < bytes.size() && !impl_->parser.is_done()) {
+        boost::system::error_code ec;
+        std::size_t count = impl_->parser.put(boost::asio::const_buffer(bytes.data() + taken, bytes.size() - taken), ec);
+        taken += count;
+        if (ec && ec != http::error::need_more) {
+            return Error{Errc::invalid_argument, "malformed chunked body", 0};
+        }
+        if (ec == http::error::need_more || count == 0) break;
+    }
+    return taken;
+}
+
+bool ChunkedBody::done() const { return impl_->parser.is_done(); }
+
+}  // namespace sandbox::net

@@ -1,0 +1,68 @@
+#include "net/http_server.hpp"
+
+#include "base/log.hpp"
+#include "net/http_session.hpp"
+#include "platform/event.hpp"
+#include "platform/listen.hpp"
+
+namespace sandbox::net {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{1000};
+constexpr std::size_t kSpareDescriptors = 8;  // so that /health answers when all others are used up
+
+Task<> serve_session(std::shared_ptr<HttpSession> session) { co_await session->run(); }
+
+Task<> accept_loop(std::shared_ptr<HttpServer::Impl> server, UniqueFd listener) {
+    auto acceptor = std::make_shared<Acceptor>(server->loop, std::move(listener), "http", kSpareDescriptors);
+    server->acceptors.push_back(acceptor);
+    for (;;) {
+        UniqueFd socket = co_await acceptor->accept();
+        if (!socket) co_return;
+        ++server->counters.accepted;
+        if (server->counters.active >= server->limits.connections) {
+            ++server->counters.refused;
+            continue;  // Closed at once.
+        }
+        auto session = std::make_shared<HttpSession>(server, std::move(socket));
+        spawn_task(server->loop, "http connection", serve_session(session));
+    }
+}
+
+// One clock for all connections: a timer each would cost more than the requests.
+Task<> tick_loop(std::shared_ptr<HttpServer::Impl> server) {
+    while (!server->stopping) {
+        co_await sleep_for(server->loop, kTick);
+        auto now = HttpSession::Clock::now();
+        for (auto at = server->sessions.begin(); at != server->sessions.end();) (*at++)->tick(now);
+    }
+}
+
+}  // namespace
+
+HttpServer::HttpServer(Loop& loop, const Router& router, Guard guard, HttpLimits limits)
+    : impl_(std::make_shared<Impl>(loop, router, std::move(guard), limits)) {
+    spawn_task(loop, "http clock", tick_loop(impl_));
+}
+
+HttpServer::~HttpServer() { stop(); }
+
+void HttpServer::serve(UniqueFd listener) {
+    spawn_task(impl_->loop, "http listener", accept_loop(impl_, std::move(listener)));
+}
+
+void HttpServer::drain() {
+    impl_->draining = true;
+    for (HttpSession* session : impl_->sessions) session->close_if_idle();
+}
+
+void HttpServer::stop() {
+    impl_->stopping = true;
+    for (auto& acceptor : impl_->acceptors) acceptor->stop();
+    for (HttpSession* session : impl_->sessions) session->cut();
+}
+
+std::size_t HttpServer::running_requests() const { return impl_->running; }
+const HttpCounters& HttpServer::counters() const { return impl_->counters; }
+
+}  // namespace sandbox::net

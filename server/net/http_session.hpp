@@ -1,0 +1,122 @@
+#pragma once
+// One HTTP connection. Private to net/: handlers see Exchange, the application sees HttpServer.
+
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <chrono>
+#include <list>
+#include <string>
+
+#include "net/http_parser.hpp"
+#include "net/http_server.hpp"
+#include "platform/listen.hpp"
+
+namespace sandbox::net {
+
+class HttpSession;
+
+struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
+    Impl(Loop& l, const Router& r, Guard g, HttpLimits lim) : loop(l), router(r), guard(std::move(g)), limits(lim) {
+        counters.by_route.resize(router.routes().size());
+    }
+    Loop& loop;
+    const Router& router;
+    Guard guard;
+    HttpLimits limits;
+    HttpCounters counters;
+    std::list<HttpSession*> sessions;
+    std::vector<std::shared_ptr<Acceptor>> acceptors;
+    std::size_t running = 0;
+    bool draining = false;
+    bool stopping = false;
+};
+
+class HttpSession final : public Exchange, public std::enable_shared_from_this<HttpSession> {
+  public:
+    using Clock = std::chrono::steady_clock;
+
+    HttpSession(std::shared_ptr<HttpServer::Impl> server, UniqueFd socket);
+    ~HttpSession() override;
+
+    // Serves requests until the connection ends. The caller keeps the session alive meanwhile.
+    Task<> run();
+
+    // Once a second: ends what is over its deadline and finds disconnects that readiness cannot tell.
+    void tick(Clock::time_point now);
+    // Closes it if it is between requests.
+    void close_if_idle();
+    void cut();
+
+    const Request& request() const override { return head_.request; }
+    Task<Result<std::string_view>> read_body() override;
+    void limit_body(std::uint64_t bytes) override { body_limit_ = bytes; }
+    Task<bool> respond(int status, std::string_view content_type, std::string body, HeaderList headers) override;
+    Task<bool> begin(int status, std::string_view content_type, HeaderList headers,
+                     std::optional<std::uint64_t> length) override;
+    Task<bool> write(std::string_view bytes) override;
+    Task<bool> write_file(int fd, std::uint64_t offset, std::uint64_t length) override;
+    Task<bool> finish() override;
+    void abort() override;
+    bool answered() const override { return status_ != 0; }
+    bool peer_gone() const override { return gone_; }
+    void watch_disconnect(std::function<void()> gone) override;
+
+  private:
+    enum class Framing { none, length, chunked, until_close };
+
+    // Reading. fill() appends what the socket has to in_; false at the end of the connection.
+    Task<bool> fill();
+    Task<bool> wait_readable();
+    Task<bool> read_head(std::string_view& head);
+    Task<> serve_request();
+    Task<> dispatch();
+    Task<> reject(const BadRequest& bad);
+    Task<Result<std::string_view>> next_of_body();
+    Task<> drain_body();
+    Task<> linger();
+    void consume(std::size_t bytes);
+    void start_request();
+
+    // Writing.
+    std::string response_head(int status, std::string_view content_type, const HeaderList& headers, Framing framing,
+                              std::uint64_t length);
+    Task<bool> send(std::string_view first, std::string_view second = {}, std::string_view third = {});
+    Task<bool> send_owned(std::string head, std::string body);
+    void note_gone();
+
+    // Disconnect watch.
+    void arm_watch();
+    void on_watch(boost::system::error_code ec);
+    void end_watch();
+
+    std::shared_ptr<HttpServer::Impl> server_;
+    std::list<HttpSession*>::iterator position_;
+    boost::asio::posix::basic_stream_descriptor<Executor> socket_;
+    std::string in_;               // received and not yet consumed, from in_at_ on
+    std::size_t in_at_ = 0;
+    std::size_t last_body_piece_ = 0;  // of in_, handed out by the last read_body()
+    Clock::time_point deadline_ = Clock::time_point::max();
+    bool idle_ = true;
+
+    RequestHead head_;
+    std::size_t route_index_ = 0;
+    bool have_route_ = false;
+    std::uint64_t body_limit_ = 0;
+    std::uint64_t body_read_ = 0;
+    bool body_done_ = true;
+    std::unique_ptr<ChunkedBody> chunked_;
+    std::string decoded_;
+
+    int status_ = 0;
+    Framing framing_ = Framing::none;
+    std::uint64_t length_left_ = 0;
+    bool finished_ = false;
+    bool close_after_ = false;
+    bool gone_ = false;
+
+    std::function<void()> on_gone_;
+    bool watching_ = false;
+    bool watch_armed_ = false;
+    bool watch_full_ = false;
+};
+
+}  // namespace sandbox::net

@@ -1,0 +1,108 @@
+#include "platform/pipe.hpp"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <cerrno>
+
+namespace sandbox {
+
+namespace asio = boost::asio;
+using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
+
+namespace {
+
+void set_nonblocking(int fd) { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK); }
+
+Descriptor adopt(Loop& loop, UniqueFd fd) {
+    set_nonblocking(fd.get());
+    Descriptor descriptor(loop);
+    boost::system::error_code ec;
+    descriptor.assign(fd.get(), ec);
+    if (!ec) fd.release();
+    return descriptor;
+}
+
+}  // namespace
+
+Result<std::pair<UniqueFd, UniqueFd>> make_pipe() {
+    int fds[2];
+    if (::pipe2(fds, O_CLOEXEC) != 0) return sys_error("pipe", errno);
+    return std::pair(UniqueFd(fds[0]), UniqueFd(fds[1]));
+}
+
+struct ReadEnd::Impl {
+    Descriptor descriptor;
+};
+
+ReadEnd::ReadEnd(Loop& loop, UniqueFd fd) : impl_(new Impl{adopt(loop, std::move(fd))}) {}
+ReadEnd::~ReadEnd() { close(); }
+
+long ReadEnd::read_now(std::span<char> out) {
+    if (!impl_->descriptor.is_open()) return 0;
+    for (;;) {
+        ssize_t count = ::read(impl_->descriptor.native_handle(), out.data(), out.size());
+        if (count >= 0) return count;
+        if (errno == EINTR) continue;
+        return errno == EIO ? 0 : -errno;
+    }
+}
+
+Task<bool> ReadEnd::readable() {
+    auto impl = impl_;
+    if (!impl->descriptor.is_open()) co_return false;
+    boost::system::error_code ec;
+    co_await impl->descriptor.async_wait(asio::posix::descriptor_base::wait_read, asio::redirect_error(use_task, ec));
+    co_return !ec;
+}
+
+std::size_t ReadEnd::pending() const {
+    int bytes = 0;
+    if (!impl_->descriptor.is_open()) return 0;
+    auto fd = impl_->descriptor.native_handle();
+    return ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+}
+
+int ReadEnd::fd() const { return impl_->descriptor.is_open() ? impl_->descriptor.native_handle() : -1; }
+
+void ReadEnd::close() {
+    boost::system::error_code ignored;
+    impl_->descriptor.close(ignored);
+}
+
+struct WriteEnd::Impl {
+    Descriptor descriptor;
+};
+
+WriteEnd::WriteEnd(Loop& loop, UniqueFd fd) : impl_(new Impl{adopt(loop, std::move(fd))}) {}
+WriteEnd::~WriteEnd() { close(); }
+
+Task<Result<>> WriteEnd::write_all(std::string_view bytes) {
+    auto impl = impl_;
+    while (!bytes.empty()) {
+        if (!impl->descriptor.is_open()) co_return sys_error("write", EPIPE);
+        ssize_t count = ::write(impl->descriptor.native_handle(), bytes.data(), bytes.size());
+        if (count >= 0) {
+            bytes.remove_prefix(static_cast<std::size_t>(count));
+            continue;
+        }
+        if (errno == EINTR) continue;
+        if (errno != EAGAIN) co_return sys_error("write", errno);
+        boost::system::error_code ec;
+        co_await impl->descriptor.async_wait(asio::posix::descriptor_base::wait_write,
+                                             asio::redirect_error(use_task, ec));
+    }
+    co_return Result<>();
+}
+
+void WriteEnd::close() {
+    boost::system::error_code ignored;
+    impl_->descriptor.close(ignored);
+}
+
+bool WriteEnd::is_open() const { return impl_->descriptor.is_open(); }
+
+}  // namespace sandbox

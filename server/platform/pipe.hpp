@@ -1,0 +1,60 @@
+#pragma once
+// Our ends of a command's pipes (or of its terminal), non-blocking, on the loop thread.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/unique_fd.hpp"
+#include "platform/loop.hpp"
+
+namespace sandbox {
+
+// pipe2(2): {read end, write end}, both close-on-exec and blocking.
+Result<std::pair<UniqueFd, UniqueFd>> make_pipe();
+
+class ReadEnd {
+  public:
+    // Takes ownership and makes the descriptor non-blocking. Where epoll refuses it the failure shows at readable().
+    ReadEnd(Loop& loop, UniqueFd fd);
+    ~ReadEnd();
+    ReadEnd(const ReadEnd&) = delete;
+    ReadEnd& operator=(const ReadEnd&) = delete;
+
+    // read(2): > 0 bytes, 0 at the end (EIO of a terminal whose other side is gone is an end too), or -errno;
+    // -EAGAIN asks for readable().
+    long read_now(std::span<char> out);
+    // Suspends until there is something to read, or an end. False after close().
+    Task<bool> readable();
+    // Bytes that lie in the pipe now (FIONREAD).
+    std::size_t pending() const;
+    int fd() const;
+    void close();
+
+  private:
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+class WriteEnd {
+  public:
+    WriteEnd(Loop& loop, UniqueFd fd);
+    ~WriteEnd();
+    WriteEnd(const WriteEnd&) = delete;
+    WriteEnd& operator=(const WriteEnd&) = delete;
+
+    // Suspends until all is written: that is the back-pressure. EPIPE when nobody reads any more, or after close().
+    // One writer at a time.
+    Task<Result<>> write_all(std::string_view bytes);
+    void close();
+    bool is_open() const;
+
+  private:
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace sandbox

@@ -1,0 +1,190 @@
+#include "platform/process_tree.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+
+namespace sandbox {
+namespace {
+
+struct ProcessInfo {
+    pid_t pid = 0;
+    pid_t parent = 0;
+    pid_t session = 0;
+    char state = '?';
+    std::uint64_t start = 0;
+};
+
+bool read_all(const std::string& path, std::string& out) {
+    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd) return false;
+    out.clear();
+    char buffer[8192];
+    ssize_t count;
+    while ((count = ::read(fd.get(), buffer, sizeof buffer)) > 0) out.append(buffer, static_cast<std::size_t>(count));
+    return count == 0;
+}
+
+// Fields of /proc/<pid>/stat (proc(5)), counted from behind the command name, which may hold anything but the last ')'.
+bool read_stat(pid_t pid, ProcessInfo& info) {
+    std::string text;
+    if (!read_all("/proc/" + std::to_string(pid) + "/stat", text)) return false;
+    std::size_t name_end = text.rfind(')');
+    if (name_end == std::string::npos || name_end + 4 > text.size()) return false;
+    info.pid = pid;
+    info.state = text[name_end + 2];
+    const char* at = text.data() + name_end + 3;
+    const char* end = text.data() + text.size();
+    std::uint64_t fields[20] = {};  // ppid is [0], session [2], starttime [18]
+    for (std::uint64_t& field : fields) {
+        while (at < end && *at == ' ') ++at;
+        bool negative = at < end && *at == '-';
+        if (negative) ++at;
+        auto [next, ec] = std::from_chars(at, end, field);
+        if (ec != std::errc()) break;
+        at = next;
+    }
+    info.parent = static_cast<pid_t>(fields[0]);
+    info.session = static_cast<pid_t>(fields[2]);
+    info.start = fields[18];
+    return true;
+}
+
+bool has_marker(pid_t pid, std::string_view entry) {
+    std::string text;
+    if (!read_all("/proc/" + std::to_string(pid) + "/environ", text)) return false;
+    std::string_view environment(text);
+    while (!environment.empty()) {
+        std::size_t end = std::min(environment.find('\0'), environment.size());
+        if (environment.substr(0, end) == entry) return true;
+        environment.remove_prefix(std::min(end + 1, environment.size()));
+    }
+    return false;
+}
+
+// Absent where there is no /proc to read (not mounted, or no descriptor to be had).
+std::optional<std::vector<ProcessInfo>> all_processes() {
+    std::vector<ProcessInfo> processes;
+    DIR* directory = ::opendir("/proc");
+    if (directory == nullptr) return std::nullopt;
+    while (const dirent* entry = ::readdir(directory)) {
+        if (std::isdigit(static_cast<unsigned char>(entry->d_name[0])) == 0) continue;
+        pid_t pid = 0;
+        std::from_chars(entry->d_name, entry->d_name + std::strlen(entry->d_name), pid);
+        ProcessInfo info;
+        if (pid > 0 && read_stat(pid, info)) processes.push_back(info);
+    }
+    ::closedir(directory);
+    if (processes.empty()) return std::nullopt;  // Not even ourselves: /proc is an empty directory.
+    return processes;
+}
+
+std::vector<ProcessInfo> members_of(const TreeId& tree, const std::vector<ProcessInfo>& processes) {
+    std::unordered_map<pid_t, const ProcessInfo*> by_pid;
+    for (const ProcessInfo& process : processes) by_pid.emplace(process.pid, &process);
+    // A number freed by the reaped leader may now lead somebody else's session.
+    bool session_counts = !tree.leader_reaped || !by_pid.contains(tree.leader);
+    const std::string entry = std::string(kMarkerVariable) + "=" + tree.marker;
+    const pid_t self = ::getpid();
+
+    enum class Verdict : char { unknown, member, stranger };
+    std::unordered_map<pid_t, Verdict> verdicts;
+    std::vector<ProcessInfo> members;
+    std::vector<pid_t> chain;
+    for (const ProcessInfo& process : processes) {
+        // Up the parent links until one is judged or the top is reached; then all on the way get that verdict.
+        chain.clear();
+        Verdict verdict = Verdict::unknown;
+        for (pid_t at = process.pid; verdict == Verdict::unknown; at = by_pid.at(at)->parent) {
+            auto found = by_pid.find(at);
+            if (found == by_pid.end() || at == self || chain.size() > 100'000) {
+                verdict = Verdict::stranger;
+                break;
+            }
+            if (Verdict known = verdicts[at]; known != Verdict::unknown) {
+                verdict = known;
+                break;
+            }
+            chain.push_back(at);
+            const ProcessInfo& info = *found->second;
+            bool is_leader = at == tree.leader && !tree.leader_reaped;
+            if (is_leader || (session_counts && info.session == tree.leader) || has_marker(at, entry)) {
+                verdict = Verdict::member;
+            }
+        }
+        for (pid_t pid : chain) verdicts[pid] = verdict;
+        if (verdict == Verdict::member && process.pid != self) members.push_back(process);
+    }
+    return members;
+}
+
+// By pidfd where the kernel has them, so that a number recycled since the scan is not hit.
+void send(const ProcessInfo& process, int signal) {
+#if defined(SYS_pidfd_open) && defined(SYS_pidfd_send_signal)
+    UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
+    if (pidfd) {
+        ProcessInfo now;
+        if (read_stat(process.pid, now) && now.start == process.start) {
+            ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0);
+        }
+        return;
+    }
+#endif
+    ::kill(process.pid, signal);
+}
+
+}  // namespace
+
+std::size_t signal_tree(const TreeId& tree, int signal, std::set<ProcessKey>& already) {
+    std::optional<std::vector<ProcessInfo>> processes = all_processes();
+    if (!processes) {
+        // Blind: all that can be reached is the leader's process group.
+        if (tree.leader_reaped || ::kill(-tree.leader, 0) != 0) return 0;
+        if (signal != 0) ::kill(-tree.leader, signal);
+        return 1;
+    }
+    std::size_t living = 0;
+    for (const ProcessInfo& process : members_of(tree, *processes)) {
+        if (process.state == 'Z' || process.state == 'X') continue;
+        ++living;
+        if (signal == 0 || !already.emplace(process.pid, process.start).second) continue;
+        send(process, signal);
+        if (signal == SIGTERM) send(process, SIGCONT);
+    }
+    return living;
+}
+
+std::size_t signal_descendants(int signal, pid_t spared) {
+    std::optional<std::vector<ProcessInfo>> processes = all_processes();
+    if (!processes) return 0;
+    std::unordered_map<pid_t, const ProcessInfo*> by_pid;
+    for (const ProcessInfo& process : *processes) by_pid.emplace(process.pid, &process);
+    const pid_t self = ::getpid();
+    std::size_t living = 0;
+    for (const ProcessInfo& process : *processes) {
+        if (process.pid == self || process.state == 'Z' || process.state == 'X') continue;
+        std::size_t steps = 0;
+        pid_t at = process.pid;
+        while (at != self && at != spared && by_pid.contains(at) && ++steps < 100'000) at = by_pid.at(at)->parent;
+        if (at != self) continue;
+        ++living;
+        if (signal == 0) continue;
+        send(process, signal);
+        if (signal == SIGTERM) send(process, SIGCONT);
+    }
+    return living;
+}
+
+}  // namespace sandbox

@@ -1,0 +1,59 @@
+#include "platform/reaper.hpp"
+
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace sandbox {
+
+void Reaper::end_failed_spawn() { spawn_ended(); }
+
+void Reaper::watch(pid_t pid, OnExit on_exit) {
+    auto found = unclaimed_.find(pid);
+    if (found != unclaimed_.end()) {
+        // An orphan may have died with this number before our child got it. If a child of this number exists now,
+        // it is ours and the record was the orphan's.
+        siginfo_t info{};
+        bool exists = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+        ExitRecord record = found->second;
+        unclaimed_.erase(found);
+        if (!exists) {
+            spawn_ended();
+            on_exit(record);
+            return;
+        }
+        ++orphans_;
+    }
+    watched_.emplace(pid, std::move(on_exit));
+    spawn_ended();
+}
+
+void Reaper::sweep() {
+    for (;;) {
+        int status = 0;
+        rusage usage{};
+        pid_t pid = ::wait4(-1, &status, WNOHANG, &usage);
+        if (pid < 0 && errno == EINTR) continue;
+        if (pid <= 0) return;
+        ExitRecord record{ExitStatus(status), usage};
+        auto found = watched_.find(pid);
+        if (found != watched_.end()) {
+            OnExit on_exit = std::move(found->second);
+            watched_.erase(found);
+            on_exit(record);
+        } else if (spawning_ > 0) {
+            unclaimed_.insert_or_assign(pid, record);
+        } else {
+            ++orphans_;
+        }
+    }
+}
+
+void Reaper::spawn_ended() {
+    if (--spawning_ > 0) return;
+    orphans_ += unclaimed_.size();
+    unclaimed_.clear();
+}
+
+}  // namespace sandbox

@@ -1,0 +1,144 @@
+#pragma once
+// A running command and everything it starts: one spawn path for every adapter.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "platform/blocking_pool.hpp"
+#include "platform/reaper.hpp"
+#include "services/output.hpp"
+
+namespace sandbox {
+
+using Milliseconds = std::chrono::milliseconds;
+
+struct PtySize {
+    std::uint16_t columns = 80;
+    std::uint16_t rows = 24;
+};
+
+enum class StdinMode {
+    null,  // /dev/null
+    pipe,  // open until close_stdin()
+};
+
+struct CommandSpec {
+    std::string shell_command;      // run as `sh -c <it>` when `args` is empty; of any length
+    std::vector<std::string> args;  // an argv, run without a shell
+    std::vector<std::pair<std::string, std::string>> env;  // on top of the daemon's (scrubbed) one; later ones win
+    bool clean_env = false;         // `env` is the whole environment
+    std::string cwd;                // empty: the daemon's
+    std::string user;               // name or number; empty: the daemon's
+    StdinMode stdin_mode = StdinMode::null;
+    std::optional<PtySize> pty;     // a terminal instead of the three pipes
+    Milliseconds timeout{0};        // then the tree is ended and the end says timed_out; 0: none
+    int oom_score_adj = 0;
+};
+
+struct CommandError {
+    enum class Kind { bad_cwd, bad_user, not_started };
+    Kind kind;
+    Error error;
+};
+
+// When a command counts as ended.
+enum class EndRule {
+    // The leader has ended, and then its pipes were silent for the drain time or at their end; everything that was
+    // written before the leader's end is delivered.
+    exit_and_drain,
+    // The leader has ended and all pipes are at their end.
+    exit_and_eof,
+};
+
+struct CommandEnd {
+    ExitRecord exit;
+    bool timed_out = false;
+    bool killed_by_us = false;  // kill, timeout, disconnect or shutdown asked for the end
+    bool pipes_open = false;    // somebody still holds a pipe
+    std::chrono::nanoseconds duration{0};
+};
+
+enum class KillOutcome {
+    gone,         // nothing of the tree lives
+    nothing_left, // and nothing lived when we were asked
+    survivors,    // not gone 5 s after SIGKILL
+};
+
+// What every command needs of its surroundings. Outlives all commands.
+struct CommandEnvironment {
+    Loop& loop;
+    BlockingPool& spawn_pool;  // clone and execve: a hung working directory blocks one of its threads
+    BlockingPool& work_pool;   // reading /proc
+    Reaper& reaper;
+    std::vector<std::pair<std::string, std::string>> base_env;  // the daemon's own, without what commands must not see
+    std::uint64_t nofile_soft = 0;   // the limit commands get back
+    Milliseconds drain{100};
+    Milliseconds kill_grace{5000};
+    int null_fd = -1;                // /dev/null, opened at start
+    std::uint64_t commands_started = 0;
+    std::uint64_t commands_running = 0;
+    std::uint64_t output_bytes = 0;
+};
+
+class Command : public std::enable_shared_from_this<Command> {
+  public:
+    // Spawns. Without a sink (null) output waits in the pipes until attach_sink(). The command then lives until its leader has ended and its pipes are closed, whoever holds this
+    // object: dropping the last pointer ends nothing. Ending it is terminate()'s.
+    static Task<boost::system::result<std::shared_ptr<Command>, CommandError>> start(CommandEnvironment& environment,
+                                                                                     CommandSpec spec,
+                                                                                     std::shared_ptr<OutputSink> sink);
+    ~Command();
+
+    pid_t pid() const;
+    std::chrono::system_clock::time_point started_at() const;
+    bool has_exited() const;
+    std::uint64_t bytes_out(StreamId stream) const;
+    bool has_pty() const;
+    bool stdin_open() const;
+
+    // Resumes as soon as the leader has ended; pipes_open is not known yet.
+    Task<CommandEnd> wait_exit();
+    // Resumes when the command has ended by `rule`, and any termination under way has. Any number of waiters.
+    Task<CommandEnd> wait(EndRule rule);
+
+    // Gives output to `sink` from now on; once, for a command started without one.
+    void attach_sink(std::shared_ptr<OutputSink> sink);
+
+    // The present sink gets nothing more once this returns; later output is read and dropped, so that nobody of the
+    // tree gets SIGPIPE. Waits for a delivery that is under way.
+    Task<> detach_sink();
+
+    // Ends the whole tree: SIGTERM, after `grace` SIGKILL, repeated until nothing lives or 5 s after the first
+    // SIGKILL have passed. A second call joins the first; a shorter grace shortens it.
+    Task<KillOutcome> terminate(Milliseconds grace);
+    // The same without waiting.
+    void start_terminating(Milliseconds grace);
+
+    // Signals the leader, or the whole tree. failed_precondition when nothing is left to signal.
+    Task<Result<>> signal(int number, bool tree);
+
+    // Suspends while the pipe (or the terminal) is full. failed_precondition when stdin is not open.
+    Task<Result<>> write_stdin(std::string bytes);
+    // Ends stdin: the command reads end of file. Not for a terminal.
+    Result<> close_stdin();
+    Result<> resize(PtySize size);
+
+  private:
+    struct Impl;
+    explicit Command(std::unique_ptr<Impl> impl);
+    void start_pumps();
+    Task<> pump(StreamId stream, std::shared_ptr<Command> self);
+    Task<> run_termination(std::shared_ptr<Command> self);
+    CommandEnd end_record() const;
+    void on_exit(const ExitRecord& record);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sandbox

@@ -1,0 +1,239 @@
+#include "services/command_spawn.hpp"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <unordered_map>
+
+#include "platform/pipe.hpp"
+#include "platform/process_tree.hpp"
+#include "platform/spawn.hpp"
+#include "platform/users.hpp"
+
+namespace sandbox {
+
+[[noreturn]] void throw_exception_from_error(const CommandError& e, const boost::source_location& where) {
+    throw_exception_from_error(e.error, where);
+}
+
+namespace {
+
+// The kernel refuses a single argument or variable of this size (MAX_ARG_STRLEN, execve(2)).
+constexpr std::size_t kMaxExecString = 128 * 1024;
+constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+CommandError not_started(Error error) { return CommandError{CommandError::Kind::not_started, std::move(error)}; }
+
+// Variables in the order of first appearance, the last value of each.
+Variables merge(const Variables& base, const Variables& on_top) {
+    Variables merged;
+    std::unordered_map<std::string_view, std::size_t> index;
+    merged.reserve(base.size() + on_top.size());
+    for (const Variables* part : {&base, &on_top}) {
+        for (const auto& [name, value] : *part) {
+            auto [found, is_new] = index.emplace(name, merged.size());
+            if (is_new) {
+                merged.emplace_back(name, value);
+            } else {
+                merged[found->second].second = value;
+            }
+        }
+    }
+    return merged;
+}
+
+const std::string* find_variable(const Variables& variables, std::string_view name) {
+    for (const auto& [key, value] : variables) {
+        if (key == name) return &value;
+    }
+    return nullptr;
+}
+
+std::string shell_quoted(std::string_view text) {
+    std::string quoted = "'";
+    for (char c : text) {
+        if (c == '\'') {
+            quoted += "'\\''";
+        } else {
+            quoted += c;
+        }
+    }
+    quoted += '\'';
+    return quoted;
+}
+
+// A script too long for an argument, as a file without a name that the shell gets as descriptor 3.
+Result<UniqueFd> script_file(std::string_view script) {
+    UniqueFd fd(::memfd_create("command", MFD_CLOEXEC));
+    if (!fd) return sys_error("memfd_create", errno);
+    while (!script.empty()) {
+        ssize_t count = ::write(fd.get(), script.data(), script.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return sys_error("write command", errno);
+        script.remove_prefix(static_cast<std::size_t>(count));
+    }
+    return fd;
+}
+
+// The shell as the daemon's PATH finds it, or one that images without a PATH entry for it still have.
+Result<std::string> find_shell(const CommandEnvironment& environment) {
+    const std::string* path = find_variable(environment.base_env, "PATH");
+    Result<std::string> found = find_program("sh", path != nullptr ? *path : kDefaultPath, "");
+    if (found) return found;
+    for (const char* fallback : {"/bin/sh", "/usr/bin/sh", "/bin/bash", "/bin/dash", "/bin/ash"}) {
+        if (::access(fallback, X_OK) == 0) return std::string(fallback);
+    }
+    return Error{Errc::not_found, "there is no shell (sh) in this image: use \"args\" to run a program without one", ENOENT};
+}
+
+struct Terminal {
+    UniqueFd master;
+    UniqueFd slave;
+};
+
+Result<Terminal> open_terminal(PtySize size) {
+    Terminal terminal;
+    terminal.master = UniqueFd(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+    if (!terminal.master) return sys_error("open terminal", errno);
+    if (::grantpt(terminal.master.get()) != 0 || ::unlockpt(terminal.master.get()) != 0) {
+        return sys_error("open terminal", errno);
+    }
+    char name[128];
+    if (int failed = ::ptsname_r(terminal.master.get(), name, sizeof name); failed != 0) {
+        return sys_error("open terminal", failed);
+    }
+    terminal.slave = UniqueFd(::open(name, O_RDWR | O_NOCTTY | O_CLOEXEC));
+    if (!terminal.slave) return sys_error("open terminal", errno);
+    winsize window{};
+    window.ws_col = size.columns;
+    window.ws_row = size.rows;
+    ::ioctl(terminal.master.get(), TIOCSWINSZ, &window);
+    return terminal;
+}
+
+Result<> apply_user(const CommandSpec& spec, SpawnSpec& out, Variables& variables) {
+    std::optional<User> user = find_user(spec.user);
+    if (!user) return Error{Errc::not_found, "unknown user " + spec.user, 0};
+    if (::geteuid() == 0 || user->uid != ::geteuid()) {
+        out.user = Credentials{user->uid, user->gid, user->groups};
+    }
+    Variables account = {{"HOME", user->home}, {"USER", user->name}, {"LOGNAME", user->name}};
+    if (!user->shell.empty()) account.emplace_back("SHELL", user->shell);
+    variables = merge(variables, account);
+    return Result<>();
+}
+
+}  // namespace
+
+SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec, const std::string& marker) {
+    if (!spec.cwd.empty()) {
+        struct stat info{};
+        bool usable = spec.cwd.find('\0') == std::string::npos;
+        if (usable && ::stat(spec.cwd.c_str(), &info) != 0) usable = errno == EACCES;  // Told by chdir, with its stage.
+        else if (usable) usable = S_ISDIR(info.st_mode);
+        if (!usable) {
+            return CommandError{CommandError::Kind::bad_cwd, {Errc::invalid_argument, "Invalid working directory: " + spec.cwd, 0}};
+        }
+    }
+
+    SpawnSpec child;
+    Variables variables = spec.clean_env ? Variables() : environment.base_env;
+    if (!spec.user.empty()) {
+        if (Result<> applied = apply_user(spec, child, variables); !applied) {
+            return CommandError{CommandError::Kind::bad_user, applied.error()};
+        }
+    }
+    if (!spec.cwd.empty() && spec.cwd[0] == '/') variables = merge(variables, {{"PWD", spec.cwd}});
+    variables = merge(variables, spec.env);
+
+    std::string oversized;  // assignments for the shell, of variables that execve would refuse
+    child.env.reserve(variables.size() + 1);
+    for (const auto& [name, value] : variables) {
+        if (spec.args.empty() && name.size() + value.size() + 2 > kMaxExecString) {
+            oversized += name + "=" + shell_quoted(value) + "; ";
+        } else {
+            child.env.push_back(name + "=" + value);
+        }
+    }
+    child.env.push_back(std::string(kMarkerVariable) + "=" + marker);
+
+    UniqueFd script;
+    if (spec.args.empty()) {
+        Result<std::string> shell = find_shell(environment);
+        if (!shell) return not_started(shell.error());
+        child.program = *shell;
+        if (spec.shell_command.size() < kMaxExecString && oversized.empty()) {
+            child.argv = {"sh", "-c", spec.shell_command};
+        } else {
+            if (spec.shell_command.find('\0') != std::string::npos) {
+                return not_started({Errc::invalid_argument, "exec: argument contains NUL", EINVAL});
+            }
+            Result<UniqueFd> file = script_file("exec 3<&-; " + oversized + spec.shell_command);
+            if (!file) return not_started(file.error());
+            script = std::move(*file);
+            child.argv = {"sh", "-c", ". /proc/self/fd/3"};
+            child.extra_fd = script.get();
+        }
+    } else {
+        const std::string* path = find_variable(variables, "PATH");
+        Result<std::string> program = find_program(spec.args[0], path != nullptr ? *path : kDefaultPath, spec.cwd);
+        if (!program) return not_started(program.error());
+        child.program = *program;
+        child.argv = spec.args;
+    }
+    child.cwd = spec.cwd;
+    child.nofile_soft = environment.nofile_soft;
+    child.oom_score_adj = spec.oom_score_adj;
+
+    SpawnedCommand command;
+    Terminal terminal;
+    UniqueFd stdin_read;
+    UniqueFd stdout_write;
+    UniqueFd stderr_write;
+    if (spec.pty) {
+        Result<Terminal> opened = open_terminal(*spec.pty);
+        if (!opened) return not_started(opened.error());
+        terminal = std::move(*opened);
+        child.stdin_fd = child.stdout_fd = child.stderr_fd = terminal.slave.get();
+        child.controlling_tty = true;
+    } else {
+        auto out = make_pipe();
+        auto err = make_pipe();
+        if (!out || !err) return not_started(!out ? out.error() : err.error());
+        std::tie(command.stdout_read, stdout_write) = std::move(*out);
+        std::tie(command.stderr_read, stderr_write) = std::move(*err);
+        child.stdin_fd = environment.null_fd;
+        if (spec.stdin_mode == StdinMode::pipe) {
+            auto in = make_pipe();
+            if (!in) return not_started(in.error());
+            std::tie(stdin_read, command.stdin_write) = std::move(*in);
+            child.stdin_fd = stdin_read.get();
+        }
+        child.stdout_fd = stdout_write.get();
+        child.stderr_fd = stderr_write.get();
+        if (child.user) {
+            // So that the command can reopen /dev/stdout and its like, which are checked against the owner.
+            for (int fd : {stdout_write.get(), stderr_write.get(), stdin_read.get()}) {
+                if (fd >= 0 && ::fchown(fd, child.user->uid, child.user->gid) != 0) continue;
+            }
+        }
+    }
+    if (spec.pty && child.user && ::fchown(terminal.slave.get(), child.user->uid, child.user->gid) == 0) {
+        ::fchmod(terminal.slave.get(), 0620);
+    }
+
+    Result<pid_t> pid = spawn(child);
+    if (!pid) return not_started(pid.error());
+    command.pid = *pid;
+    command.terminal = std::move(terminal.master);
+    return command;
+}
+
+}  // namespace sandbox

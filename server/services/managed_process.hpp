@@ -1,0 +1,85 @@
+#pragma once
+// A command that was started to live by itself: it has an id, a state and a log, and outlives every connection.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/line_splitter.hpp"
+#include "platform/event.hpp"
+#include "services/command.hpp"
+#include "services/log_store.hpp"
+
+namespace sandbox {
+
+enum class ProcessState {
+    running,
+    completed,  // exit code 0
+    failed,     // another exit code, or a signal from elsewhere
+    killed,     // ended by us: kill, timeout, shutdown
+};
+
+const char* state_name(ProcessState state);
+
+enum class Dialect : std::uint8_t { koyeb, envd };
+
+// Lines of a process into its log. Held pieces without a newline are kept until the newline, the end of the stream, or
+// flush().
+class LogSink final : public OutputSink {
+  public:
+    explicit LogSink(std::shared_ptr<LogStore> log);
+    Task<> on_output(StreamId stream, std::string_view bytes) override;
+    Task<> on_end(StreamId stream) override;
+    // Stores what is held of unfinished lines, as partial pieces.
+    void flush();
+
+  private:
+    LineSplitter& splitter(StreamId stream);
+    void store(StreamId stream, const LinePiece& piece);
+    std::shared_ptr<LogStore> log_;
+    LineSplitter splitters_[3];
+};
+
+// Loop thread; shared by the table, handlers that are looking at it, and its own watcher.
+class ManagedProcess {
+  public:
+    ManagedProcess(std::string id, Dialect dialect, CommandSpec spec, std::string tag, std::shared_ptr<Command> command,
+                   std::shared_ptr<LogStore> log, Loop& loop);
+
+    const std::string& id() const { return id_; }
+    const std::string& tag() const { return tag_; }
+    Dialect dialect() const { return dialect_; }
+    const CommandSpec& spec() const { return spec_; }
+    // What was asked for, as one line: the shell command, or the words of args.
+    std::string command_text() const;
+    Command& command() const { return *command_; }
+    LogStore& log() const { return *log_; }
+    const std::shared_ptr<LogStore>& shared_log() const { return log_; }
+    pid_t pid() const { return command_->pid(); }
+
+    ProcessState state() const;
+    std::chrono::system_clock::time_point started_at() const { return command_->started_at(); }
+    std::optional<std::chrono::system_clock::time_point> ended_at() const { return ended_at_; }
+    // Present once the leader has ended.
+    const std::optional<CommandEnd>& end() const { return end_; }
+    // The leader has ended and what it wrote is in the log.
+    bool log_complete() const { return log_complete_; }
+    Event& changed() { return changed_; }
+
+  private:
+    friend class ProcessTable;
+    const std::string id_;
+    const Dialect dialect_;
+    const CommandSpec spec_;
+    const std::string tag_;
+    const std::shared_ptr<Command> command_;
+    const std::shared_ptr<LogStore> log_;
+    std::optional<CommandEnd> end_;
+    std::optional<std::chrono::system_clock::time_point> ended_at_;
+    bool log_complete_ = false;
+    Event changed_;
+};
+
+}  // namespace sandbox
