@@ -38,6 +38,10 @@ else()
   target_link_options(sandbox_flags INTERFACE -Wl,-z,relro,-z,now)
 endif()
 
+if(SANDBOX_FUZZ)
+  target_compile_options(sandbox_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 if(SANDBOX_STATIC)
   target_compile_options(sandbox_flags INTERFACE -ffunction-sections -fdata-sections)
   target_link_options(sandbox_flags INTERFACE -static -Wl,--gc-sections -s)
