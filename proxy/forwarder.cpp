@@ -1,0 +1,382 @@
+#include "proxy/forwarder.hpp"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <deque>
+#include <list>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "platform/event.hpp"
+#include "platform/listen.hpp"
+#include "proxy/dial.hpp"
+#include "proxy/pipe_pool.hpp"
+#include "proxy/relay.hpp"
+
+namespace sandbox::proxy {
+namespace {
+
+namespace asio = boost::asio;
+using Clock = std::chrono::steady_clock;
+using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
+
+constexpr std::size_t kIdlePipes = 8;
+// What a relay, and all relays together, may do before others get their turn.
+constexpr std::size_t kBytesPerRelay = 1024 * 1024;
+constexpr unsigned kRelaysPerTurn = 32;
+constexpr std::uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+
+// At most one line a second; the next one says how many were left out.
+class QuietLog {
+  public:
+    void warn(std::string_view message, std::uint16_t port, int error = 0) {
+        auto now = Clock::now();
+        if (now < next_) {
+            ++left_out_;
+            return;
+        }
+        next_ = now + std::chrono::seconds(1);
+        log::warn(message, {{"port", port},
+                            {"error", error != 0 ? errno_text(error) : std::string("none")},
+                            {"left_out", std::exchange(left_out_, 0u)}});
+    }
+
+  private:
+    Clock::time_point next_{};
+    unsigned left_out_ = 0;
+};
+
+struct Connection {
+    enum class Phase : std::uint8_t { unbound, dialling, relaying };
+
+    Connection(UniqueFd fd, PipePool& pool) : relay(std::move(fd), pool) {}
+
+    Relay relay;
+    std::list<Connection>::iterator self;
+    Clock::time_point deadline{};  // of an unbound one
+    std::uint16_t port = 0;
+    Phase phase = Phase::unbound;
+    Family family = Family::v4;
+    bool second_family = false;
+    bool queued = false;
+};
+
+}  // namespace
+
+// Readiness does not go through Asio socket by socket, which would cost an epoll_ctl(2) for every wait: all
+// sockets are in an epoll of our own, edge-triggered and for good, and only that one is waited for with Asio.
+struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
+    Impl(Loop& l, PortBinding& b, UniqueFd listener, const ForwarderOptions& o)
+        : loop(l),
+          binding(b),
+          options(o),
+          acceptor(l, std::move(listener), "forwarder"),
+          poll(l, make_epoll()),
+          unbound_timer(l),
+          room(l),
+          pipes(o.pipe_bytes, kIdlePipes) {}
+
+    static int make_epoll() {
+        int fd = ::epoll_create1(EPOLL_CLOEXEC);
+        if (fd < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+        return fd;
+    }
+
+    void start();
+    void stop();
+    static Task<> accept_all(std::shared_ptr<Impl> impl);
+    std::size_t active() const { return relays.size() + unbound.size(); }
+
+    void admit(UniqueFd fd);
+    bool watch(Endpoint& endpoint, Connection& connection, bool is_client);
+    void dial(Connection& connection);
+    void dial_failed(Connection& connection, int error);
+    void connected(Connection& connection);
+
+    void wait();
+    void turn();
+    void note(const epoll_event& event);
+    void enqueue(Connection& connection);
+    void step(Connection& connection);
+    void unbound_ends(Connection& connection);
+    void arm_unbound_timer();
+    void end(Connection& connection);
+    void end_relays();
+    void end_all();
+
+    Loop& loop;
+    PortBinding& binding;
+    const ForwarderOptions options;
+    Acceptor acceptor;
+    Descriptor poll;
+    Timer unbound_timer;
+    Event room;
+    PipePool pipes;
+    std::list<Connection> relays;   // dialling and relaying
+    std::list<Connection> unbound;  // oldest first
+    std::deque<Connection*> queue;  // have something to do
+    PortBinding::Subscription subscription;
+    Family preferred = Family::v4;  // where the bound port was found last
+    bool stopped = false;
+    QuietLog unbound_log;
+    QuietLog refused_log;
+    QuietLog error_log;
+    ForwarderMetrics totals;
+};
+
+void Forwarder::Impl::start() {
+    subscription = binding.on_change([this] {
+        preferred = Family::v4;
+        end_relays();
+    });
+    spawn_task(loop, "forwarder", accept_all(shared_from_this()));
+    wait();
+}
+
+void Forwarder::Impl::stop() {
+    stopped = true;
+    acceptor.stop();
+    room.notify();
+}
+
+Task<> Forwarder::Impl::accept_all(std::shared_ptr<Impl> impl) {
+    for (;;) {
+        while (impl->active() >= impl->options.max_connections && !impl->stopped) co_await impl->room.wait();
+        UniqueFd fd = co_await impl->acceptor.accept();
+        if (!fd) co_return;
+        impl->admit(std::move(fd));
+    }
+}
+
+void Forwarder::Impl::admit(UniqueFd fd) {
+    ++totals.accepted;
+    std::optional<std::uint16_t> port = binding.current();
+    std::list<Connection>& list = port ? relays : unbound;
+    Connection& connection = list.emplace_back(std::move(fd), pipes);
+    connection.self = std::prev(list.end());
+    connection.relay.client().writable = true;
+    if (!options.splice) connection.relay.copy_always();
+    if (!watch(connection.relay.client(), connection, true)) return;
+    if (port) {
+        connection.port = *port;
+        connection.phase = Connection::Phase::dialling;
+        connection.family = preferred;
+        dial(connection);
+    } else {
+        connection.deadline = Clock::now() + options.unbound_close;
+        if (unbound.size() == 1) arm_unbound_timer();
+    }
+}
+
+// Connections are at least 16-byte aligned, so the lowest bit of their address can tell the two endpoints
+// apart.
+bool Forwarder::Impl::watch(Endpoint& endpoint, Connection& connection, bool is_client) {
+    epoll_event event{};
+    event.events = kEvents;
+    event.data.u64 = reinterpret_cast<std::uintptr_t>(&connection) | (is_client ? 1u : 0u);
+    if (::epoll_ctl(poll.native_handle(), EPOLL_CTL_ADD, endpoint.fd.get(), &event) == 0) return true;
+    int error = errno;
+    ++totals.dial_errors;
+    error_log.warn("connection not forwarded", connection.port, error);
+    end(connection);
+    return false;
+}
+
+void Forwarder::Impl::dial(Connection& connection) {
+    bool possible = connection.family == Family::v4 ? options.ipv4 : options.ipv6;
+    Dial attempt;
+    attempt.error = EAFNOSUPPORT;
+    if (possible) attempt = start_dial(connection.family, connection.port);
+    if (attempt.error != 0 && attempt.error != EINPROGRESS) {
+        dial_failed(connection, attempt.error);
+        return;
+    }
+    connection.relay.target().fd = std::move(attempt.fd);
+    if (!watch(connection.relay.target(), connection, false)) return;
+    if (attempt.error == 0) connected(connection);
+}
+
+void Forwarder::Impl::dial_failed(Connection& connection, int error) {
+    connection.relay.target() = Endpoint{};
+    if (error == ECONNRESET || error == ECONNABORTED || error == EPIPE) {
+        // Somebody listens, and has reset the fresh connection before we came to look at it.
+        connection.relay.reset_client();
+        end(connection);
+        return;
+    }
+    if (!std::exchange(connection.second_family, true)) {
+        connection.family = other(connection.family);
+        dial(connection);
+        return;
+    }
+    // "Refused" also where the second family does not exist on this machine.
+    if (error == ECONNREFUSED || error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == ENETUNREACH) {
+        ++totals.refused;
+        refused_log.warn("nobody listens on the bound port", connection.port);
+    } else {
+        ++totals.dial_errors;
+        error_log.warn("connection not forwarded", connection.port, error);
+    }
+    end(connection);
+}
+
+void Forwarder::Impl::connected(Connection& connection) {
+    preferred = connection.family;
+    connection.phase = Connection::Phase::relaying;
+    connection.relay.target().writable = true;
+}
+
+void Forwarder::Impl::wait() {
+    poll.async_wait(Descriptor::wait_read, [impl = shared_from_this()](boost::system::error_code ec) {
+        if (!ec) impl->turn();
+    });
+}
+
+void Forwarder::Impl::turn() {
+    std::array<epoll_event, 128> events;
+    int count = ::epoll_wait(poll.native_handle(), events.data(), static_cast<int>(events.size()), 0);
+    // First all events are noted, then the connections act: nothing dies while events may still name it.
+    for (int i = 0; i < count; ++i) note(events[static_cast<std::size_t>(i)]);
+    for (unsigned n = 0; n < kRelaysPerTurn && !queue.empty(); ++n) {
+        Connection& connection = *queue.front();
+        queue.pop_front();
+        connection.queued = false;
+        step(connection);
+    }
+    if (queue.empty() && count < static_cast<int>(events.size())) {
+        wait();
+    } else {
+        asio::post(loop, [impl = shared_from_this()] {
+            if (impl->poll.is_open()) impl->turn();
+        });
+    }
+}
+
+void Forwarder::Impl::note(const epoll_event& event) {
+    auto& connection = *reinterpret_cast<Connection*>(event.data.u64 & ~std::uint64_t{1});
+    Endpoint& endpoint = event.data.u64 & 1 ? connection.relay.client() : connection.relay.target();
+    endpoint.note(event.events);
+    enqueue(connection);
+}
+
+void Forwarder::Impl::enqueue(Connection& connection) {
+    if (std::exchange(connection.queued, true)) return;
+    queue.push_back(&connection);
+}
+
+void Forwarder::Impl::step(Connection& connection) {
+    Relay& relay = connection.relay;
+    if (connection.phase == Connection::Phase::unbound) {
+        // A fresh socket is writable; anything beyond that is the client's doing.
+        if (relay.client().readable) unbound_ends(connection);
+        return;
+    }
+    if (connection.phase == Connection::Phase::dialling) {
+        if (relay.client().failed) {
+            end(connection);
+            return;
+        }
+        if (!relay.target().writable) return;
+        int error = finish_dial(relay.target().fd.get(), connection.family, connection.port);
+        if (error == EINPROGRESS) {
+            relay.target().writable = false;
+            return;
+        }
+        if (error != 0) {
+            dial_failed(connection, error);
+            return;
+        }
+        connected(connection);
+    }
+    switch (relay.advance(kBytesPerRelay)) {
+        case Relay::State::idle:
+            break;
+        case Relay::State::more:
+            enqueue(connection);
+            break;
+        case Relay::State::ended:
+            end(connection);
+            break;
+    }
+}
+
+void Forwarder::Impl::unbound_ends(Connection& connection) {
+    char byte;
+    (void)::recv(connection.relay.client().fd.get(), &byte, 1, MSG_DONTWAIT);
+    ++totals.unbound;
+    unbound_log.warn("no port is bound, connection closed", 0);
+    end(connection);
+}
+
+void Forwarder::Impl::arm_unbound_timer() {
+    if (unbound.empty()) return;
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(unbound.front().deadline - Clock::now());
+    unbound_timer.start(std::max(left, std::chrono::milliseconds(0)), [this] {
+        auto now = Clock::now();
+        while (!unbound.empty() && unbound.front().deadline <= now) unbound_ends(unbound.front());
+        arm_unbound_timer();
+    });
+}
+
+void Forwarder::Impl::end(Connection& connection) {
+    Relay& relay = connection.relay;
+    relay.end();
+    totals.bytes_to_target += relay.bytes_to_target();
+    totals.bytes_to_client += relay.bytes_to_client();
+    if (relay.was_reset()) ++totals.resets;
+    if (connection.queued) std::erase(queue, &connection);
+    bool was_full = active() >= options.max_connections;
+    (connection.phase == Connection::Phase::unbound ? unbound : relays).erase(connection.self);
+    if (was_full) room.notify();
+}
+
+void Forwarder::Impl::end_relays() {
+    while (!relays.empty()) end(relays.front());
+    pipes.shrink();
+}
+
+void Forwarder::Impl::end_all() {
+    end_relays();
+    while (!unbound.empty()) end(unbound.front());
+    unbound_timer.cancel();
+}
+
+Forwarder::Forwarder(Loop& loop, PortBinding& binding, UniqueFd listener, ForwarderOptions options)
+    : impl_(std::make_shared<Impl>(loop, binding, std::move(listener), options)) {
+    impl_->start();
+}
+
+Forwarder::~Forwarder() {
+    impl_->subscription.reset();
+    stop();
+    close_all();
+    boost::system::error_code ignored;
+    impl_->poll.close(ignored);
+}
+
+void Forwarder::stop() { impl_->stop(); }
+
+void Forwarder::close_all() { impl_->end_all(); }
+
+std::uint16_t Forwarder::port() const { return impl_->acceptor.port(); }
+
+ForwarderMetrics Forwarder::metrics() const {
+    ForwarderMetrics metrics = impl_->totals;
+    metrics.pauses = impl_->acceptor.counters().episodes;
+    metrics.active = impl_->active();
+    for (const Connection& connection : impl_->relays) {
+        metrics.bytes_to_target += connection.relay.bytes_to_target();
+        metrics.bytes_to_client += connection.relay.bytes_to_client();
+    }
+    return metrics;
+}
+
+}  // namespace sandbox::proxy
