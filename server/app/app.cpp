@@ -45,7 +45,7 @@ std::string environment_value(const char* name) {
 
 LogLimits log_limits(const Config& config) {
     LogLimits limits;
-    limits.total_bytes = config.log_budget;
+    limits.disk_budget = config.log_budget;
     limits.store_bytes = config.process_log_budget;
     limits.store_lines = config.log_lines;
     return limits;
@@ -94,7 +94,7 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
       spill_dir_(config_.spill_dir, environment_value("TMPDIR")),
       commands_{loop_, spawn_pool_, work_pool_, reaper_, public_environment(), nofile_soft, config_.drain, config_.kill_grace,
                 null_fd_.get()},
-      logs_(file_pool_, spill_dir_, log_limits(config_)),
+      logs_(loop_, file_pool_, spill_dir_, log_limits(config_)),
       processes_(commands_, logs_),
       binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get())}),
       forwarder_(loop_, binding_, std::move(proxy_listener), [this] {

@@ -1,0 +1,69 @@
+# Shared by the scripts of this folder; source it from bash.
+# Afterwards: the working directory is the top of the checkout, and failures stop the script.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
+
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Installs the Debian packages of the arguments that are missing.
+need() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    command -v apt-get >/dev/null || die "these Debian packages are missing: ${missing[*]} (see conan/ for other systems)"
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "root or sudo is needed to install: ${missing[*]}"
+        as_root=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Node is also there from elsewhere (a newer one than Debian's); then no package is wanted.
+need_node() { command -v node >/dev/null || need nodejs; }
+
+need_build() {
+    need g++ cmake ninja-build ccache pkg-config libboost1.81-dev nlohmann-json3-dev libspdlog-dev libfmt-dev \
+        libsodium-dev zlib1g-dev libssl-dev libcli11-dev
+}
+need_tests() {
+    need libgtest-dev libgmock-dev curl procps util-linux
+    need_node
+}
+
+# build PRESET [TARGET...]
+build() {
+    local preset=$1
+    shift
+    say "building $preset"
+    cmake --preset "$preset" >/dev/null
+    cmake --build --preset "$preset" ${*:+--target "$@"}
+}
+
+# One line a step for the summary: passed, FAILED or skipped, and why.
+summary=()
+step() {
+    local name=$1
+    shift
+    local begin=$SECONDS
+    say "$name"
+    if "$@"; then
+        summary+=("passed   $name ($((SECONDS - begin)) s)")
+    else
+        summary+=("FAILED   $name ($((SECONDS - begin)) s)")
+        failed=1
+    fi
+}
+skip() { summary+=("skipped  $1: $2"); }
+failed=0
+finish() {
+    say summary
+    printf '%s\n' "${summary[@]}"
+    exit "$failed"
+}
