@@ -1,0 +1,38 @@
+#pragma once
+// What the blocking streams hold.
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "blocking.hpp"
+#include "koyeb/sandbox/client.hpp"
+
+namespace koyeb::sandbox {
+
+// An asynchronous stream together with the context that it lives on. Its end closes a connection, so that
+// takes its turn like every call.
+template <class Stream>
+struct Held {
+    Held(std::shared_ptr<BlockingCore> owner, Stream held)
+        : core(std::move(owner)), stream(std::move(held)) {}
+    ~Held() {
+        const auto turn = core->lock();
+        stream.reset();
+    }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+    std::shared_ptr<BlockingCore> core;
+    std::optional<Stream> stream;
+};
+
+struct CommandStream::Impl : Held<AsyncCommandStream> {
+    using Held::Held;
+};
+
+struct LogStream::Impl : Held<AsyncLogStream> {
+    using Held::Held;
+};
+
+}  // namespace koyeb::sandbox
