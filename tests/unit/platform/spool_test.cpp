@@ -160,12 +160,13 @@ TEST_F(SpoolTest, ReadersRunBesideTheWriter) {
     std::thread other([&] {
         std::vector<char> out(50 * kKiB);
         std::uint64_t offset = 0;
-        while (!stop || offset < kSize) {
+        for (;;) {
+            bool last = stop;  // asked before reading
             auto count = spool.read_blocking(offset, out);
             if (!count) break;
             for (std::size_t i = 0; i < *count; ++i) bad = bad || out[i] != byte_at(offset + i);
             offset += *count;
-            if (stop && *count == 0) break;
+            if (last && *count == 0) break;
         }
         bad = bad || offset != kSize;
     });
@@ -227,6 +228,34 @@ TEST_F(SpoolTest, MemoryForFilesIsAccountedFor) {
     dir.release_memory(SpillDir::kMemoryBudget);
     EXPECT_TRUE(dir.reserve_memory(SpillDir::kMemoryBudget));
     EXPECT_FALSE(dir.reserve_memory(~std::size_t{0}));
+}
+
+// With its root directory an empty tmpfs, a thread finds no place for a file.
+TEST_F(SpoolTest, WithoutADirectoryFilesAreMemfdsWithinABudget) {
+    std::optional<SpillDir> dir;
+    std::optional<BlockingPool> pool;
+    test::TinyDisk disk(kMiB, [&](const std::string& path) {
+        ASSERT_EQ(::chroot(path.c_str()), 0);
+        ASSERT_EQ(::chdir("/"), 0);
+        dir.emplace("", "");
+        pool.emplace(loop_, "test", 1, 1);  // its one thread has the same root
+    });
+    if (!disk.available()) GTEST_SKIP() << disk.why_not();
+    EXPECT_FALSE(dir->on_disk());
+    std::optional<Spool> first(std::in_place, *pool, *dir, 0);
+    EXPECT_TRUE(run_task(loop_, append_all(*first, content(0, 20 * kMiB), kMiB)));
+    EXPECT_TRUE(read(*first, 0, 20 * kMiB) == content(0, 20 * kMiB));
+    Spool second(*pool, *dir, kMiB);
+    auto result = run_task(loop_, append_all(second, content(0, 20 * kMiB), kMiB));
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, Errc::resource_exhausted);
+    // What is left of the budget, and the memory and the buffers of both.
+    EXPECT_LE(second.size(), 14 * kMiB);
+    EXPECT_TRUE(read(second, 0, 20 * kMiB) == content(0, second.size()));
+    // What a spool held is there for the next.
+    first.reset();
+    Spool third(*pool, *dir, 0);
+    EXPECT_TRUE(run_task(loop_, append_all(third, content(0, 15 * kMiB), kMiB)));
 }
 
 TEST_F(SpoolTest, AFullDiskEndsItAndLosesNothing) {
