@@ -57,14 +57,19 @@ class Staging {
         used_ += piece.size();
     }
 
+    // Pieces of a size known at compile time, without the call of memcpy.
+    template <std::size_t N>
+    void put_fixed(const char (&piece)[N]) {
+        if (N > sizeof block_ - used_) flush();
+        std::memcpy(block_ + used_, piece, N);
+        used_ += N;
+    }
+
+    void put_short(char letter) { put_fixed({'\\', letter}); }
+
     void put_unit(unsigned utf16_unit) {
-        const char text[6] = {'\\',
-                              'u',
-                              kHex[utf16_unit >> 12 & 0xF],
-                              kHex[utf16_unit >> 8 & 0xF],
-                              kHex[utf16_unit >> 4 & 0xF],
-                              kHex[utf16_unit & 0xF]};
-        put({text, sizeof text});
+        put_fixed({'\\', 'u', kHex[utf16_unit >> 12 & 0xF], kHex[utf16_unit >> 8 & 0xF],
+                   kHex[utf16_unit >> 4 & 0xF], kHex[utf16_unit & 0xF]});
     }
 
     void flush() {
@@ -83,25 +88,25 @@ bool escaped_in_utf8(char32_t code) { return code == 0x85 || code == 0x2028 || c
 void put_ascii(Staging& staging, char c) {
     switch (c) {
         case '"':
-            staging.put("\\\"");
+            staging.put_short('"');
             break;
         case '\\':
-            staging.put("\\\\");
+            staging.put_short('\\');
             break;
         case '\b':
-            staging.put("\\b");
+            staging.put_short('b');
             break;
         case '\f':
-            staging.put("\\f");
+            staging.put_short('f');
             break;
         case '\n':
-            staging.put("\\n");
+            staging.put_short('n');
             break;
         case '\r':
-            staging.put("\\r");
+            staging.put_short('r');
             break;
         case '\t':
-            staging.put("\\t");
+            staging.put_short('t');
             break;
         default:
             if (EscapeRule::special(c)) {
@@ -136,7 +141,7 @@ void JsonEscaper::append(std::string& out, std::string_view bytes) {
             const Utf8Step step = utf8_step(kept_, kept_ + kept_size_);
             if (step.kind == Utf8Step::Kind::need_more) break;
             if (step.kind == Utf8Step::Kind::bad) {
-                staging.put(kBadByte);
+                staging.put_unit(0xFFFD);
             } else if (step.code < 0x80) {
                 put_ascii(staging, kept_[0]);
             } else if (charset_ == JsonCharset::ascii || escaped_in_utf8(step.code)) {
@@ -150,7 +155,9 @@ void JsonEscaper::append(std::string& out, std::string_view bytes) {
     }
 
     const char* run = p;  // [run, p) goes out as it is
-    const auto put_run = [&] { staging.put({run, static_cast<std::size_t>(p - run)}); };
+    const auto put_run = [&] {
+        if (p != run) staging.put({run, static_cast<std::size_t>(p - run)});
+    };
     while ((p = skip_plain<EscapeRule>(p, end)) != end) {
         if (static_cast<unsigned char>(*p) < 0x80) {
             put_run();
@@ -173,7 +180,7 @@ void JsonEscaper::append(std::string& out, std::string_view bytes) {
         }
         put_run();
         if (bad) {
-            staging.put(kBadByte);
+            staging.put_unit(0xFFFD);
         } else {
             put_escaped(staging, step.code);
         }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/byte_scan.hpp"
+#include "base/hex.hpp"
 #include "base/json_escape.hpp"
 #include "base/utf8.hpp"
 
@@ -32,6 +33,28 @@ struct StringRule {
 };
 
 bool white_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+// What the letter after a backslash stands for, or NUL.
+char short_escape(char letter) {
+    switch (letter) {
+        case '"':
+        case '\\':
+        case '/':
+            return letter;
+        case 'b':
+            return '\b';
+        case 'f':
+            return '\f';
+        case 'n':
+            return '\n';
+        case 'r':
+            return '\r';
+        case 't':
+            return '\t';
+        default:
+            return '\0';
+    }
+}
+
 bool digit(char c) { return c >= '0' && c <= '9'; }
 
 }  // namespace
@@ -269,7 +292,9 @@ const char* JsonObjectScanner::string_bytes(const char* p, const char* end) {
     if (high_surrogate_ != 0 && *p != '\\') lone_surrogate();
 
     const char* run = p;  // [run, p) is text as it stands
-    const auto put_run = [&] { text({run, static_cast<std::size_t>(p - run)}); };
+    const auto put_run = [&] {
+        if (p != run) text({run, static_cast<std::size_t>(p - run)});
+    };
     while ((p = skip_plain<StringRule>(p, end)) != end) {
         const auto c = static_cast<unsigned char>(*p);
         if (c < 0x80) {
@@ -277,6 +302,11 @@ const char* JsonObjectScanner::string_bytes(const char* p, const char* end) {
             if (c == '"') {
                 end_string();
             } else if (c == '\\') {
+                const std::size_t taken = whole_escape(p, end);
+                if (taken != 0) {
+                    run = p += taken;
+                    continue;
+                }
                 state_ = State::escape;
             } else {
                 fail("control character in a string");
@@ -302,6 +332,25 @@ const char* JsonObjectScanner::string_bytes(const char* p, const char* end) {
     return p;
 }
 
+// An escape that lies in [p, end) as a whole, at once: how many bytes it took, or 0 for the way byte by byte,
+// which also finds the faults.
+std::size_t JsonObjectScanner::whole_escape(const char* p, const char* end) {
+    std::size_t size = 2;
+    if (end - p >= 2 && short_escape(p[1]) != '\0') {
+        escape(p[1]);
+    } else if (end - p >= 6 && p[1] == 'u') {
+        const int unit =
+            hex_value(p[2]) << 12 | hex_value(p[3]) << 8 | hex_value(p[4]) << 4 | hex_value(p[5]);
+        if (unit < 0) return 0;
+        utf16_unit(static_cast<unsigned>(unit));
+        size = 6;
+    } else {
+        return 0;
+    }
+    if (p + size != end && p[size] != '\\') lone_surrogate();
+    return size;
+}
+
 bool JsonObjectScanner::escape(char c) {
     if (c == 'u') {
         digits_ = 0;
@@ -309,48 +358,23 @@ bool JsonObjectScanner::escape(char c) {
         state_ = State::unicode;
         return true;
     }
+    const char decoded = short_escape(c);
+    if (decoded == '\0') return fail("invalid escape");
     lone_surrogate();
+    text({&decoded, 1});
     state_ = State::string;
-    switch (c) {
-        case '"':
-        case '\\':
-        case '/':
-            text({&c, 1});
-            return true;
-        case 'b':
-            text("\b");
-            return true;
-        case 'f':
-            text("\f");
-            return true;
-        case 'n':
-            text("\n");
-            return true;
-        case 'r':
-            text("\r");
-            return true;
-        case 't':
-            text("\t");
-            return true;
-        default:
-            return fail("invalid escape");
-    }
+    return true;
 }
 
 bool JsonObjectScanner::unicode_digit(char c) {
-    const char lower = static_cast<char>(c | 0x20);
-    if (digit(c)) {
-        unit_ = unit_ << 4 | static_cast<unsigned>(c - '0');
-    } else if (lower >= 'a' && lower <= 'f') {
-        unit_ = unit_ << 4 | static_cast<unsigned>(lower - 'a' + 10);
-    } else {
-        return fail("invalid escape");
-    }
+    const int value = hex_value(c);
+    if (value < 0) return fail("invalid escape");
+    unit_ = unit_ << 4 | static_cast<unsigned>(value);
     if (++digits_ == 4) {
         state_ = State::string;
         utf16_unit(unit_);
     }
-    return state_ != State::failed;
+    return true;
 }
 
 void JsonObjectScanner::utf16_unit(unsigned unit) {
@@ -375,9 +399,14 @@ void JsonObjectScanner::lone_surrogate() {
 }
 
 void JsonObjectScanner::character(char32_t code) {
-    char utf8[4];
-    const std::size_t length = encode_utf8(utf8, code);
-    text({utf8, length});
+    if (nested() || is_key_) {
+        char utf8[4];
+        const std::size_t length = encode_utf8(utf8, code);
+        text({utf8, length});
+        return;
+    }
+    if (sizeof staged_ - staged_size_ < 4) flush();
+    staged_size_ += encode_utf8(staged_ + staged_size_, code);
 }
 
 void JsonObjectScanner::bad_bytes() {

@@ -92,6 +92,7 @@ class JsonObjectScanner {
     bool begin_string(bool is_key);
     bool end_string();
     const char* string_bytes(const char* p, const char* end);
+    std::size_t whole_escape(const char* p, const char* end);
     bool escape(char c);
     bool unicode_digit(char c);
     void utf16_unit(unsigned unit);

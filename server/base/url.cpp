@@ -2,18 +2,9 @@
 
 #include <cstddef>
 
+#include "base/hex.hpp"
+
 namespace sandbox {
-namespace {
-
-// The value of a hex digit, or -1.
-int hex_value(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    const char lower = static_cast<char>(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-}  // namespace
-
 std::optional<std::string> percent_decode(std::string_view text, PlusSign plus) {
     std::string out;
     out.reserve(text.size());
