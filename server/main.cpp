@@ -16,7 +16,8 @@
 
 namespace {
 
-// Whoever may read our /proc entries must not find the secret there: neither in the environment nor in the arguments.
+// Whoever may read our /proc entries must not find the secret there: neither in the environment nor in the
+// arguments.
 void wipe_secrets(int argc, char** argv) {
     for (char** entry = environ; *entry != nullptr; ++entry) {
         char* value = std::strchr(*entry, '=');
@@ -25,7 +26,8 @@ void wipe_secrets(int argc, char** argv) {
         }
     }
     for (int i = 1; i < argc && std::strcmp(argv[i], "--") != 0; ++i) {
-        if (std::strncmp(argv[i], "--secret=", 9) == 0) ::explicit_bzero(argv[i] + 9, std::strlen(argv[i] + 9));
+        if (std::strncmp(argv[i], "--secret=", 9) == 0)
+            ::explicit_bzero(argv[i] + 9, std::strlen(argv[i] + 9));
         if (std::strcmp(argv[i], "--secret") == 0 && i + 1 < argc) {
             ++i;
             ::explicit_bzero(argv[i], std::strlen(argv[i]));

@@ -92,20 +92,28 @@ class Daemon {
 Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener)
     : config_(std::move(config)),
       spill_dir_(config_.spill_dir, environment_value("TMPDIR")),
-      commands_{loop_, spawn_pool_, work_pool_, reaper_, public_environment(), nofile_soft, config_.drain, config_.kill_grace,
-                null_fd_.get()},
+      commands_{loop_,       spawn_pool_,   work_pool_,         reaper_,       public_environment(),
+                nofile_soft, config_.drain, config_.kill_grace, null_fd_.get()},
       logs_(loop_, file_pool_, spill_dir_, log_limits(config_)),
       processes_(commands_, logs_),
       binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get())}),
-      forwarder_(loop_, binding_, std::move(proxy_listener), [this] {
-          proxy::ForwarderOptions options;
-          options.max_connections = config_.proxy_connections;
-          return options;
-      }()),
-      context_{loop_, file_pool_, spill_dir_, commands_, processes_, binding_, config_.run_memory,
+      forwarder_(loop_, binding_, std::move(proxy_listener),
+                 [this] {
+                     proxy::ForwarderOptions options;
+                     options.max_connections = config_.proxy_connections;
+                     return options;
+                 }()),
+      context_{loop_,
+               file_pool_,
+               spill_dir_,
+               commands_,
+               processes_,
+               binding_,
+               config_.run_memory,
                [this] { return shutdown_.requested(); },
                [this] {
-                   MetricsSources sources{http_, router_, processes_, commands_, reaper_, forwarder_, file_pool_, spawn_pool_, loop_lag_};
+                   MetricsSources sources{http_,      router_,    processes_,  commands_, reaper_,
+                                          forwarder_, file_pool_, spawn_pool_, loop_lag_};
                    return metrics_text(sources);
                }},
       router_([this] {
@@ -113,13 +121,15 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
           koyeb::add_routes(router, context_);
           return router;
       }()),
-      http_(loop_, router_, [this](const net::Request& request) { return authorize(request); }, config_.http),
+      http_(
+          loop_, router_, [this](const net::Request& request) { return authorize(request); }, config_.http),
       entrypoint_(loop_, spawn_pool_, reaper_, nofile_soft,
                   [this](int code) {
                       exit_code_ = code;
                       shutdown_.requested() ? shutdown_.poke() : shutdown_.request();
                   }),
-      shutdown_({loop_, http_, processes_, commands_, entrypoint_, config_.shutdown_budget, [this] { finish(); }}),
+      shutdown_(
+          {loop_, http_, processes_, commands_, entrypoint_, config_.shutdown_budget, [this] { finish(); }}),
       signals_(loop_, [this](int signal) { on_signal(signal); }) {
     http_.serve(std::move(http_listener));
     spawn_task(loop_, "loop lag", measure_lag());
@@ -168,7 +178,8 @@ void Daemon::on_signal(int signal) {
         log::info("Received signal", {{"signal", name}});
     }
     // With a command beside us a hang-up or quit is its own business, such as re-reading its configuration.
-    bool stops = signal == SIGTERM || signal == SIGINT || (!has_command && (signal == SIGHUP || signal == SIGQUIT));
+    bool stops =
+        signal == SIGTERM || signal == SIGINT || (!has_command && (signal == SIGHUP || signal == SIGQUIT));
     if (stops) shutdown_.request();
 }
 
@@ -177,7 +188,8 @@ Task<std::optional<net::Denial>> Daemon::authorize(const net::Request& request) 
     AuthVerdict verdict = co_await auth_->check(std::move(token));
     net::Denial denial;
     switch (verdict) {
-        case AuthVerdict::allowed: co_return std::nullopt;
+        case AuthVerdict::allowed:
+            co_return std::nullopt;
         case AuthVerdict::denied:
             denial.message = "Unauthorized";
             co_return denial;
@@ -215,7 +227,8 @@ int run_daemon(Config config, std::uint64_t nofile_soft) {
     log::info("Starting TCP proxy", {{"port", bound_port(proxy_listener->get())}});
 
     // Never destroyed: when the process exits a stuck thread may still use parts of it.
-    auto* daemon = new Daemon(std::move(config), nofile_soft, std::move(*http_listener), std::move(*proxy_listener));
+    auto* daemon =
+        new Daemon(std::move(config), nofile_soft, std::move(*http_listener), std::move(*proxy_listener));
     if (Result<> ready = daemon->set_up_auth(); !ready) return failed(ready.error());
     return daemon->run();
 }

@@ -32,7 +32,8 @@ Result<std::uint64_t> number(const std::string& value, std::uint64_t least, std:
     const char* end = value.data() + value.size();
     auto [at, ec] = std::from_chars(value.data(), end, result);
     if (ec != std::errc() || at != end || result < least || result > most) {
-        return bad("value", value, "want a whole number from " + std::to_string(least) + " to " + std::to_string(most));
+        return bad("value", value,
+                   "want a whole number from " + std::to_string(least) + " to " + std::to_string(most));
     }
     return result;
 }
@@ -88,7 +89,8 @@ Result<> set_limit(Config& config, const std::string& value) {
 
 Result<> set_mode(Config& config, const std::string& value) {
     std::string lower(value);
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (lower != "static" && lower != "pool") {
         return Error{Errc::invalid_argument, "unsupported SANDBOX_AUTH_MODE \"" + value + "\"", 0};
     }
@@ -107,17 +109,21 @@ Result<> read_secret_file(Config& config, const std::string& path) {
     std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     config.secret = trimmed(text);
     wipe(text);
-    if (config.secret.empty()) return Error{Errc::invalid_argument, "secret file \"" + path + "\" is empty", 0};
+    if (config.secret.empty())
+        return Error{Errc::invalid_argument, "secret file \"" + path + "\" is empty", 0};
     return Result<>();
 }
 
 // The one list of settings: parsing, --help and the README's table follow it.
 constexpr Setting kSettings[] = {
     {"PORT", "--port", "PORT", "HTTP API; 0 takes a free port (3030)", set_text<std::string, &Config::port>},
-    {"PROXY_PORT", "--proxy-port", "PORT", "TCP forwarder (3031)", set_text<std::string, &Config::proxy_port>},
+    {"PROXY_PORT", "--proxy-port", "PORT", "TCP forwarder (3031)",
+     set_text<std::string, &Config::proxy_port>},
     {"SANDBOX_AUTH_MODE", "--auth-mode", "MODE", "static or pool (static)", set_mode},
-    {"SANDBOX_SECRET", "--secret", "TEXT", "the bearer secret of static mode", set_text<std::string, &Config::secret>},
-    {"SANDBOX_SECRET_FILE", "--secret-file", "FILE", "a file that holds the secret instead", read_secret_file},
+    {"SANDBOX_SECRET", "--secret", "TEXT", "the bearer secret of static mode",
+     set_text<std::string, &Config::secret>},
+    {"SANDBOX_SECRET_FILE", "--secret-file", "FILE", "a file that holds the secret instead",
+     read_secret_file},
     {"SANDBOX_SECRET_PATH", "--secret-path", "FILE", "where pool mode keeps the claimed secret",
      set_text<std::string, &Config::secret_path>},
     {"LOG_LEVEL", "--log-level", "LEVEL", "TRACE, DEBUG, INFO, WARN or ERROR (INFO)", set_level},
@@ -137,7 +143,8 @@ constexpr Setting kSettings[] = {
      set_number<std::size_t, &Config::proxy_connections, 1>},
     {"SANDBOX_DRAIN", "--drain", "SECONDS", "silence after a command's exit that ends its output (0.1)",
      set_milliseconds<&Config::drain>},
-    {"SANDBOX_KILL_GRACE", "--kill-grace", "SECONDS", "from SIGTERM to SIGKILL (5)", set_milliseconds<&Config::kill_grace>},
+    {"SANDBOX_KILL_GRACE", "--kill-grace", "SECONDS", "from SIGTERM to SIGKILL (5)",
+     set_milliseconds<&Config::kill_grace>},
     {"SANDBOX_SHUTDOWN_TIMEOUT", "--shutdown-timeout", "SECONDS", "from SIGTERM to our own exit (5)",
      set_milliseconds<&Config::shutdown_budget>},
     {"SANDBOX_LOG_BUDGET", "--log-budget", "BYTES", "process logs in total (268435456)",
@@ -163,7 +170,8 @@ std::string help_text() {
         flag.resize(std::max<std::size_t>(flag.size() + 1, 36), ' ');
         text += flag + setting.variable + "\n" + std::string(36, ' ') + setting.help + "\n";
     }
-    text += "  --help                            this text\n  --version                         the version\n";
+    text +=
+        "  --help                            this text\n  --version                         the version\n";
     return text;
 }
 
@@ -210,7 +218,8 @@ Result<ParsedCommandLine> parse_config(const std::vector<std::string>& arguments
         std::size_t equals = argument.find('=');
         const Setting* setting = find_flag(std::string_view(argument).substr(0, equals));
         if (setting == nullptr) {
-            return Error{Errc::invalid_argument, "unknown argument \"" + argument + "\" (try --help; a command goes behind --)", 0};
+            return Error{Errc::invalid_argument,
+                         "unknown argument \"" + argument + "\" (try --help; a command goes behind --)", 0};
         }
         if (equals != std::string::npos) {
             flags[setting] = argument.substr(equals + 1);
@@ -225,7 +234,9 @@ Result<ParsedCommandLine> parse_config(const std::vector<std::string>& arguments
         auto flag = flags.find(&setting);
         std::optional<std::string> value = flag != flags.end() ? flag->second : get_env(setting.variable);
         if (!value || value->empty()) continue;
-        if (std::string_view(setting.variable).starts_with("SANDBOX_SECRET") && setting.set != kSettings[5].set) secret_given = true;
+        if (std::string_view(setting.variable).starts_with("SANDBOX_SECRET") &&
+            setting.set != kSettings[5].set)
+            secret_given = true;
         if (Result<> set = setting.set(config, *value); !set) {
             if (set.error().message.starts_with("value \"")) {
                 return Error{Errc::invalid_argument, setting.variable + set.error().message.substr(5), 0};
@@ -238,8 +249,8 @@ Result<ParsedCommandLine> parse_config(const std::vector<std::string>& arguments
 }
 
 bool is_private_variable(std::string_view name) {
-    return name.starts_with("SANDBOX_SECRET") || name == "SANDBOX_AUTH_MODE" || name == "PORT" || name == "PROXY_PORT" ||
-           name.starts_with("ENVD_");
+    return name.starts_with("SANDBOX_SECRET") || name == "SANDBOX_AUTH_MODE" || name == "PORT" ||
+           name == "PROXY_PORT" || name.starts_with("ENVD_");
 }
 
 }  // namespace sandbox

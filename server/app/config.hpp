@@ -18,10 +18,10 @@ namespace sandbox {
 enum class AuthMode { static_secret, pool };
 
 struct Config {
-    std::string port = "3030";        // number or service name; "0" takes any free one and logs it
+    std::string port = "3030";  // number or service name; "0" takes any free one and logs it
     std::string proxy_port = "3031";
     AuthMode auth_mode = AuthMode::static_secret;
-    std::string secret;               // static mode; wiped by whoever turns it into a digest
+    std::string secret;  // static mode; wiped by whoever turns it into a digest
     std::string secret_path = "/var/lib/sandbox-container/sandbox-secret";  // pool mode
     log::Level log_level = log::Level::info;
     net::HttpLimits http;
@@ -44,8 +44,8 @@ struct ParsedCommandLine {
 
 using GetEnv = std::function<std::optional<std::string>(std::string_view name)>;
 
-// Flags win over variables; an empty variable counts as unset. Reads SANDBOX_SECRET_FILE. Errors are one line for a
-// person.
+// Flags win over variables; an empty variable counts as unset. Reads SANDBOX_SECRET_FILE. Errors are one line
+// for a person.
 Result<ParsedCommandLine> parse_config(const std::vector<std::string>& arguments, const GetEnv& get_env);
 
 // True for variables that no command may see: secrets, the daemon's own ports, envd's settings.

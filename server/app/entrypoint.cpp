@@ -16,7 +16,8 @@ std::string value_of(const std::vector<std::pair<std::string, std::string>>& env
 }
 
 Result<pid_t> spawn_entrypoint(const std::vector<std::string>& argv,
-                               const std::vector<std::pair<std::string, std::string>>& env, std::uint64_t nofile_soft) {
+                               const std::vector<std::pair<std::string, std::string>>& env,
+                               std::uint64_t nofile_soft) {
     Result<std::string> program = find_program(argv[0], value_of(env, "PATH"), "");
     if (!program) return program.error();
     SpawnSpec spec;
@@ -34,7 +35,8 @@ Entrypoint::Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, std::uint
                        std::function<void(int)> on_end)
     : loop_(loop), pool_(pool), reaper_(reaper), nofile_soft_(nofile_soft), on_end_(std::move(on_end)) {}
 
-Task<> Entrypoint::start(std::vector<std::string> argv, std::vector<std::pair<std::string, std::string>> env) {
+Task<> Entrypoint::start(std::vector<std::string> argv,
+                         std::vector<std::pair<std::string, std::string>> env) {
     std::string words;
     for (const std::string& word : argv) words += (words.empty() ? "" : " ") + word;
     log::info("Starting customer command", {{"args", "[" + words + "]"}});
@@ -45,7 +47,8 @@ Task<> Entrypoint::start(std::vector<std::string> argv, std::vector<std::pair<st
     starting_ = false;
     if (!spawned) {
         reaper_.end_failed_spawn();
-        log::error("Customer command cannot be started; the API stays up", {{"error", spawned.error().message}});
+        log::error("Customer command cannot be started; the API stays up",
+                   {{"error", spawned.error().message}});
         co_return;
     }
     pid_ = *spawned;
@@ -53,7 +56,8 @@ Task<> Entrypoint::start(std::vector<std::string> argv, std::vector<std::pair<st
         pid_ = 0;
         exit_code_ = record.status.code();
         if (record.status.signaled()) {
-            log::info("Customer command exited", {{"exit_code", *exit_code_}, {"signal", signal_name(record.status.signal())}});
+            log::info("Customer command exited",
+                      {{"exit_code", *exit_code_}, {"signal", signal_name(record.status.signal())}});
         } else {
             log::info("Customer command exited", {{"exit_code", *exit_code_}});
         }

@@ -19,7 +19,8 @@ namespace sandbox {
 class Entrypoint {
   public:
     // `on_end` runs once with its exit code (128+n for a signal).
-    Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, std::uint64_t nofile_soft, std::function<void(int)> on_end);
+    Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, std::uint64_t nofile_soft,
+               std::function<void(int)> on_end);
 
     // A command that cannot be started is logged, and the API stays up.
     Task<> start(std::vector<std::string> argv, std::vector<std::pair<std::string, std::string>> env);

@@ -14,8 +14,8 @@ namespace sandbox {
 
 class Entrypoint;
 
-// Phases, as parts of the budget (5 s by default): running requests get until 60 %, then every tree gets SIGTERM, at
-// 90 % SIGKILL, and at 100 % we go whatever is left. A phase with nothing to wait for is skipped.
+// Phases, as parts of the budget (5 s by default): running requests get until 60 %, then every tree gets
+// SIGTERM, at 90 % SIGKILL, and at 100 % we go whatever is left. A phase with nothing to wait for is skipped.
 class Shutdown {
   public:
     struct Parts {

@@ -10,26 +10,34 @@ Errc errc_of(int sys_errno) {
     switch (sys_errno) {
         case ENOENT:
         case ESRCH:
-        case ENOTDIR: return Errc::not_found;
-        case EEXIST: return Errc::already_exists;
+        case ENOTDIR:
+            return Errc::not_found;
+        case EEXIST:
+            return Errc::already_exists;
         case EACCES:
         case EPERM:
-        case EROFS: return Errc::permission_denied;
+        case EROFS:
+            return Errc::permission_denied;
         case EINVAL:
         case EISDIR:
         case ENAMETOOLONG:
-        case ELOOP: return Errc::invalid_argument;
+        case ELOOP:
+            return Errc::invalid_argument;
         case ENOTEMPTY:
-        case EBUSY: return Errc::failed_precondition;
+        case EBUSY:
+            return Errc::failed_precondition;
         case ENOSPC:
         case EDQUOT:
         case EMFILE:
         case ENFILE:
         case ENOMEM:
-        case EAGAIN: return Errc::resource_exhausted;
+        case EAGAIN:
+            return Errc::resource_exhausted;
         case E2BIG:
-        case EFBIG: return Errc::too_large;
-        default: return Errc::internal;
+        case EFBIG:
+            return Errc::too_large;
+        default:
+            return Errc::internal;
     }
 }
 

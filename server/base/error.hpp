@@ -44,8 +44,8 @@ using Result = boost::system::result<T, Error>;
 // The class of an errno value.
 Errc errc_of(int sys_errno);
 
-// strerror(3) with its first letter in lower case ("no such file or directory"): the form that the SDKs' substring
-// checks look for.
+// strerror(3) with its first letter in lower case ("no such file or directory"): the form that the SDKs'
+// substring checks look for.
 std::string errno_text(int sys_errno);
 
 // An Error "<what>: <errno text>". `what` is "<operation> <path>" for files.

@@ -76,7 +76,9 @@ void flush_and_stop() {
     g_writer.reset();  // Joins the thread after its queue has been written.
 }
 
-bool enabled(Level level) { return g_logger && static_cast<int>(level) >= g_level.load(std::memory_order_relaxed); }
+bool enabled(Level level) {
+    return g_logger && static_cast<int>(level) >= g_level.load(std::memory_order_relaxed);
+}
 
 void write(Level level, std::string_view message, Fields fields) {
     if (!enabled(level)) return;

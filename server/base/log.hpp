@@ -24,8 +24,7 @@ struct Field {
     Field(std::string_view k, const char* v) : key(k), value(v) {}
     Field(std::string_view k, bool v) : key(k), value(v ? "true" : "false") {}
     template <std::integral I>
-        requires(!std::same_as<I, bool>)
-    Field(std::string_view k, I v) : key(k), value(std::to_string(v)) {}
+    requires(!std::same_as<I, bool>) Field(std::string_view k, I v) : key(k), value(std::to_string(v)) {}
 };
 using Fields = std::initializer_list<Field>;
 

@@ -9,15 +9,16 @@ Result<Milliseconds> seconds_field(const JsonFields& fields, const char* name) {
     Result<std::optional<double>> value = fields.number(name);
     if (!value) return value.error();
     if (!*value) return Milliseconds(0);
-    if (!(**value >= 0) || **value > 1e9) return Error{Errc::invalid_argument, std::string(name) + " must be 0 or more seconds", 0};
+    if (!(**value >= 0) || **value > 1e9)
+        return Error{Errc::invalid_argument, std::string(name) + " must be 0 or more seconds", 0};
     return Milliseconds(static_cast<std::int64_t>(std::ceil(**value * 1000)));
 }
 
-#define SANDBOX_TRY(target, expression)               \
-    do {                                              \
-        auto result_ = (expression);                  \
-        if (!result_) return result_.error();         \
-        target = std::move(*result_);                 \
+#define SANDBOX_TRY(target, expression)       \
+    do {                                      \
+        auto result_ = (expression);          \
+        if (!result_) return result_.error(); \
+        target = std::move(*result_);         \
     } while (false)
 
 Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
@@ -34,7 +35,8 @@ Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
     SANDBOX_TRY(request.base64, wants_base64(fields, "encoding"));
     std::optional<double> flush;
     SANDBOX_TRY(flush, fields.number("flush_ms"));
-    if (flush && (!(*flush >= 0) || *flush > 1e9)) return Error{Errc::invalid_argument, "flush_ms must be 0 or more", 0};
+    if (flush && (!(*flush >= 0) || *flush > 1e9))
+        return Error{Errc::invalid_argument, "flush_ms must be 0 or more", 0};
     if (flush) request.flush = Milliseconds(static_cast<std::int64_t>(*flush));
     std::string on_disconnect;
     SANDBOX_TRY(on_disconnect, fields.string_or("on_disconnect", ""));
@@ -50,7 +52,8 @@ Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
 
 }  // namespace
 
-Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context, bool stdin_is_text) {
+Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context,
+                                                           bool stdin_is_text) {
     std::unique_ptr<Body> body = co_await read_json(exchange, context, stdin_is_text ? "stdin" : "");
     if (!body) co_return nullptr;
     auto request = std::make_unique<CommandRequest>();
@@ -93,7 +96,8 @@ Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchan
 }
 
 Task<bool> respond_start_error(net::Exchange& exchange, const CommandError& error) {
-    if (error.kind != CommandError::Kind::not_started) return net::respond_error(exchange, 400, error.error.message);
+    if (error.kind != CommandError::Kind::not_started)
+        return net::respond_error(exchange, 400, error.error.message);
     return net::respond_error(exchange, 500, "Failed to start command: " + error.error.message);
 }
 
@@ -121,7 +125,9 @@ void write_end_members(JsonWriter& writer, const CommandEnd& end, bool stats) {
     if (end.timed_out) writer.member("timed_out", true);
     if (end.pipes_open) writer.member("pipes_open", true);
     if (!stats) return;
-    auto milliseconds = [](const timeval& t) { return static_cast<std::int64_t>(t.tv_sec) * 1000 + t.tv_usec / 1000; };
+    auto milliseconds = [](const timeval& t) {
+        return static_cast<std::int64_t>(t.tv_sec) * 1000 + t.tv_usec / 1000;
+    };
     writer.member("duration_ms", std::chrono::duration_cast<Milliseconds>(end.duration).count());
     writer.member("user_cpu_ms", milliseconds(end.exit.usage.ru_utime));
     writer.member("system_cpu_ms", milliseconds(end.exit.usage.ru_stime));

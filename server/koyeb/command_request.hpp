@@ -21,11 +21,13 @@ struct CommandRequest {
     std::string tag;
 };
 
-// Reads and checks the request; null when an error answer has been sent. `large_key`: "stdin" where it is text to feed,
-// empty where it is a flag.
-Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context, bool stdin_is_text);
+// Reads and checks the request; null when an error answer has been sent. `large_key`: "stdin" where it is
+// text to feed, empty where it is a flag.
+Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context,
+                                                           bool stdin_is_text);
 
-// The answer to a command that could not be started: 400 for a bad working directory or user, 500 with stage and errno.
+// The answer to a command that could not be started: 400 for a bad working directory or user, 500 with stage
+// and errno.
 Task<bool> respond_start_error(net::Exchange& exchange, const CommandError& error);
 
 // Writes `bytes` into the command's stdin and closes it. Ends early when the command reads no more.

@@ -23,8 +23,8 @@ struct Context {
     CommandEnvironment& commands;
     ProcessTable& processes;
     PortBinding& binding;
-    std::size_t run_memory;               // bytes of one stream of /run that stay in memory
-    std::function<bool()> draining;       // SIGTERM came
+    std::size_t run_memory;                // bytes of one stream of /run that stay in memory
+    std::function<bool()> draining;        // SIGTERM came
     std::function<std::string()> metrics;  // Prometheus text
 };
 

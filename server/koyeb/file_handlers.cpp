@@ -27,7 +27,9 @@ Task<bool> respond_failed(net::Exchange& exchange, std::string message, bool wit
     return exchange.respond(200, "application/json", std::move(body));
 }
 
-Task<bool> respond_done(net::Exchange& exchange) { return exchange.respond(200, "application/json", "{\"success\":true}\n"); }
+Task<bool> respond_done(net::Exchange& exchange) {
+    return exchange.respond(200, "application/json", "{\"success\":true}\n");
+}
 
 // A body in which `path` (or another member) is text; null when an error has been answered.
 struct PathRequest {
@@ -35,7 +37,8 @@ struct PathRequest {
     std::string path;
 };
 
-Task<std::unique_ptr<PathRequest>> read_path(net::Exchange& exchange, Context& context, std::string_view large_key = {}) {
+Task<std::unique_ptr<PathRequest>> read_path(net::Exchange& exchange, Context& context,
+                                             std::string_view large_key = {}) {
     auto request = std::make_unique<PathRequest>();
     request->body = co_await read_json(exchange, context, large_key);
     if (!request->body) co_return nullptr;
@@ -182,7 +185,9 @@ Task<> stream_rest(net::Exchange& exchange, Context& context, const ReadRequest&
 class SpoolSource final : public ByteSource {
   public:
     explicit SpoolSource(const Spool& spool) : spool_(spool) {}
-    Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override { return spool_.read_blocking(offset, out); }
+    Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override {
+        return spool_.read_blocking(offset, out);
+    }
     std::string_view view(std::uint64_t offset) const override {
         std::string_view memory = spool_.memory();
         return offset < memory.size() ? memory.substr(static_cast<std::size_t>(offset)) : std::string_view();

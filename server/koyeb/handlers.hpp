@@ -1,5 +1,6 @@
 #pragma once
-// The handlers of the Koyeb dialect, one a route (see routes.cpp). Each answers its exchange, whatever happens.
+// The handlers of the Koyeb dialect, one a route (see routes.cpp). Each answers its exchange, whatever
+// happens.
 
 #include "koyeb/context.hpp"
 

@@ -9,7 +9,8 @@ namespace sandbox::koyeb {
 namespace {
 
 std::string timestamp(std::chrono::system_clock::time_point at) {
-    return format_rfc3339(std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count());
+    return format_rfc3339(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count());
 }
 
 // {"success":false,"error":…}, the shape that the SDKs look into.
@@ -49,7 +50,9 @@ std::string describe(const ManagedProcess& process) {
     JsonWriter writer(body);
     const CommandSpec& spec = process.spec();
     writer.begin_object();
-    writer.member("id", process.id()).member("pid", process.pid()).member("status", state_name(process.state()));
+    writer.member("id", process.id())
+        .member("pid", process.pid())
+        .member("status", state_name(process.state()));
     writer.member("command", process.command_text());
     if (!spec.args.empty()) {
         writer.key("args").begin_array();
@@ -78,7 +81,8 @@ struct Target {
 };
 
 // Reads a body with an "id" and finds its process; answers what is wrong and returns null otherwise.
-Task<std::unique_ptr<Target>> read_target(net::Exchange& exchange, Context& context, std::string_view large_key = {}) {
+Task<std::unique_ptr<Target>> read_target(net::Exchange& exchange, Context& context,
+                                          std::string_view large_key = {}) {
     auto target = std::make_unique<Target>();
     target->body = co_await read_json(exchange, context, large_key);
     if (!target->body) co_return nullptr;
@@ -114,7 +118,8 @@ Task<> handle_start_process(net::Exchange& exchange, Context& context) {
     }
     if (!started) {
         writer.begin_object().member("id", "").member("pid", 0).member("status", "");
-        writer.member("error", "failed to start command: " + started.error().error.message).member("success", false);
+        writer.member("error", "failed to start command: " + started.error().error.message)
+            .member("success", false);
         writer.end_object();
         body += '\n';
         co_await exchange.respond(500, "application/json", std::move(body));
@@ -164,9 +169,12 @@ Task<> handle_kill_process(net::Exchange& exchange, Context& context) {
             while (!process->end()) co_await process->changed().wait();
             co_await respond_success(exchange, "Process killed successfully");
             break;
-        case KillOutcome::nothing_left: co_await respond_failure(exchange, 400, not_running(*process)); break;
+        case KillOutcome::nothing_left:
+            co_await respond_failure(exchange, 400, not_running(*process));
+            break;
         case KillOutcome::survivors:
-            co_await respond_failure(exchange, 500, "process " + std::to_string(process->pid()) + " survives SIGKILL");
+            co_await respond_failure(exchange, 500,
+                                     "process " + std::to_string(process->pid()) + " survives SIGKILL");
             break;
     }
 }
@@ -183,7 +191,8 @@ Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
     }
     int number = signal_number(*name);
     if (number == 0) {
-        co_await net::respond_error(exchange, 400, name->empty() ? "Signal is required" : "unknown signal: " + *name);
+        co_await net::respond_error(exchange, 400,
+                                    name->empty() ? "Signal is required" : "unknown signal: " + *name);
         co_return;
     }
     Result<> sent = co_await target->process->command().signal(number, *tree);
@@ -203,7 +212,7 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
     Result<bool> encoding = wants_base64(fields, "encoding");
     Result<bool> close = value_or(fields.boolean("close"));
     if (!data_type || !encoding || !close) {
-        co_await respond_invalid(exchange, !data_type ? data_type.error().message
+        co_await respond_invalid(exchange, !data_type  ? data_type.error().message
                                            : !encoding ? encoding.error().message
                                                        : close.error().message);
         co_return;
@@ -233,8 +242,9 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
             written = co_await process->command().write_stdin(std::move(chunk));
         }
         if (!written) {
-            co_await respond_failure(exchange, 400, "stdin closed by the process after " + std::to_string(offset) +
-                                                        " bytes: " + written.error().message);
+            co_await respond_failure(exchange, 400,
+                                     "stdin closed by the process after " + std::to_string(offset) +
+                                         " bytes: " + written.error().message);
             co_return;
         }
         offset += *count;

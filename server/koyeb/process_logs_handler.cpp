@@ -61,14 +61,15 @@ Result<Start> read_start(const net::Request& request) {
         start.from = *id + 1;
     }
     if (std::optional<std::string> follow = request.query("follow")) {
-        if (*follow != "true" && *follow != "false") return Error{Errc::invalid_argument, "follow must be true or false", 0};
+        if (*follow != "true" && *follow != "false")
+            return Error{Errc::invalid_argument, "follow must be true or false", 0};
         start.follow = *follow == "true";
     }
     return start;
 }
 
-// Sends records from `start` on until the log is complete (or its present end, when not following). The log is held by
-// the process, which the caller holds.
+// Sends records from `start` on until the log is complete (or its present end, when not following). The log
+// is held by the process, which the caller holds.
 Task<bool> send_records(SseWriter& writer, ManagedProcess& process, Start start, bool& gone) {
     LogStore& log = process.log();
     const std::uint64_t present_end = log.next_id();

@@ -10,9 +10,12 @@ constexpr std::size_t kLargeMemory = 256 * 1024;
 
 Task<bool> respond_body_error(net::Exchange& exchange, const Error& error) {
     switch (error.code) {
-        case Errc::too_large: return net::respond_error(exchange, 413, "Request body too large");
-        case Errc::resource_exhausted: return net::respond_error(exchange, 507, error.message);
-        default: return respond_invalid(exchange, error.message);
+        case Errc::too_large:
+            return net::respond_error(exchange, 413, "Request body too large");
+        case Errc::resource_exhausted:
+            return net::respond_error(exchange, 507, error.message);
+        default:
+            return respond_invalid(exchange, error.message);
     }
 }
 
@@ -89,7 +92,8 @@ Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::unique
         Result<std::size_t> count = co_await text->read(offset, chunk);
         if (!count) co_return count.error();
         decoded.clear();
-        bool good = *count > 0 ? decoder.append(decoded, std::string_view(chunk).substr(0, *count)) : decoder.finish(decoded);
+        bool good = *count > 0 ? decoder.append(decoded, std::string_view(chunk).substr(0, *count))
+                               : decoder.finish(decoded);
         if (!good) co_return Error{Errc::invalid_argument, "malformed base64", 0};
         if (!decoded.empty()) {
             Result<> stored = co_await bytes->append(decoded);

@@ -18,9 +18,10 @@ struct Body {
     bool has_large = false;        // the key was there, as a string
 };
 
-// Reads a whole JSON object from the request. `large_key` names the member that may be huge (empty: none). When the
-// body cannot be used the error answer has been sent and nothing is returned.
-Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context, std::string_view large_key = {});
+// Reads a whole JSON object from the request. `large_key` names the member that may be huge (empty: none).
+// When the body cannot be used the error answer has been sent and nothing is returned.
+Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context,
+                                      std::string_view large_key = {});
 
 // 400 {"error":"Invalid request","detail":…}.
 Task<bool> respond_invalid(net::Exchange& exchange, std::string detail);

@@ -55,7 +55,9 @@ void add_routes(net::Router& router, Context& context) {
         route.path = entry.path;
         route.methods = {entry.method};
         route.open = entry.open;
-        route.handler = [handler = entry.handler, &context](net::Exchange& exchange) { return handler(exchange, context); };
+        route.handler = [handler = entry.handler, &context](net::Exchange& exchange) {
+            return handler(exchange, context);
+        };
         router.add(std::move(route));
     }
 }

@@ -41,7 +41,9 @@ class RunSink final : public OutputSink {
 class StreamText {
   public:
     explicit StreamText(bool base64) : base64_(base64) {}
-    void append(std::string& out, std::string_view bytes) { base64_ ? encoder_.append(out, bytes) : escaper_.append(out, bytes); }
+    void append(std::string& out, std::string_view bytes) {
+        base64_ ? encoder_.append(out, bytes) : escaper_.append(out, bytes);
+    }
     void finish(std::string& out) { base64_ ? encoder_.finish(out) : escaper_.finish(out); }
 
   private:
@@ -70,7 +72,8 @@ std::string tail_of(const CommandEnd& end, const RunSink& sink, const CommandReq
 }
 
 // Appends the stream to `out`, handing over what has gathered whenever it is a piece's worth.
-Task<bool> append_stream(net::Exchange& exchange, Loop& loop, Spool& spool, bool base64, std::string& out, bool streaming) {
+Task<bool> append_stream(net::Exchange& exchange, Loop& loop, Spool& spool, bool base64, std::string& out,
+                         bool streaming) {
     StreamText text(base64);
     std::string piece;
     for (std::uint64_t offset = 0; offset < spool.size();) {
@@ -92,13 +95,17 @@ Task<bool> append_stream(net::Exchange& exchange, Loop& loop, Spool& spool, bool
     co_return true;
 }
 
-Task<> answer(net::Exchange& exchange, Context& context, const CommandRequest& request, RunSink& sink, CommandEnd end) {
-    bool streaming = !sink.out().in_memory() || !sink.err().in_memory() || sink.out().size() + sink.err().size() > kPiece;
+Task<> answer(net::Exchange& exchange, Context& context, const CommandRequest& request, RunSink& sink,
+              CommandEnd end) {
+    bool streaming =
+        !sink.out().in_memory() || !sink.err().in_memory() || sink.out().size() + sink.err().size() > kPiece;
     std::string out = "{\"stdout\":\"";
     if (streaming && !co_await exchange.begin(200, "application/json")) co_return;
-    if (!co_await append_stream(exchange, context.loop, sink.out(), request.base64, out, streaming)) co_return;
+    if (!co_await append_stream(exchange, context.loop, sink.out(), request.base64, out, streaming))
+        co_return;
     out += "\",\"stderr\":\"";
-    if (!co_await append_stream(exchange, context.loop, sink.err(), request.base64, out, streaming)) co_return;
+    if (!co_await append_stream(exchange, context.loop, sink.err(), request.base64, out, streaming))
+        co_return;
     out += '"';
     out += tail_of(end, sink, request);
     if (!streaming) {
@@ -121,12 +128,19 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
         co_return;
     }
     std::shared_ptr<Command> command = *started;
-    if (request->stdin_bytes) spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
+    if (request->stdin_bytes)
+        spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
     if (!request->keep_on_disconnect) {
-        exchange.watch_disconnect([command, &context] { command->start_terminating(context.commands.kill_grace); });
+        exchange.watch_disconnect(
+            [command, &context] { command->start_terminating(context.commands.kill_grace); });
     }
     CommandEnd end = co_await command->wait(EndRule::exit_and_drain);
     co_await command->detach_sink();
+    if (end.survives) {
+        co_await net::respond_error(exchange, 500,
+                                    "process " + std::to_string(command->pid()) + " survives SIGKILL");
+        co_return;
+    }
     co_await answer(exchange, context, *request, *sink, end);
 }
 

@@ -18,12 +18,10 @@ void append_complete_event(std::string& out, const CommandEnd& end, bool stats) 
     out += "\n\n";
 }
 
-Task<> stream_start_error(SseWriter& writer, std::string message) {
-    std::string& out = writer.buffer();
+void append_error_event(std::string& out, std::string_view message) {
     out += "event: error\ndata: {\"error\": ";
-    append_json_string(out, "Failed to start command: " + message, JsonCharset::ascii);
+    append_json_string(out, message, JsonCharset::ascii);
     out += "}\n\n";
-    co_await writer.finish();
 }
 
 }  // namespace
@@ -44,15 +42,17 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
         co_return;
     }
     if (!started) {
-        std::string message = started.error().error.message;
+        append_error_event(writer.buffer(), "Failed to start command: " + started.error().error.message);
         co_await writer.begin();
-        co_await stream_start_error(writer, std::move(message));
+        co_await writer.finish();
         co_return;
     }
     std::shared_ptr<Command> command = *started;
-    if (request->stdin_bytes) spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
+    if (request->stdin_bytes)
+        spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
     if (!request->keep_on_disconnect) {
-        exchange.watch_disconnect([command, &context] { command->start_terminating(context.commands.kill_grace); });
+        exchange.watch_disconnect(
+            [command, &context] { command->start_terminating(context.commands.kill_grace); });
     }
     co_await writer.begin();
     command->attach_sink(sink);
@@ -61,7 +61,12 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
     co_await command->detach_sink();
     sink->stop();
     sink->finish();
-    append_complete_event(writer.buffer(), end, request->stats);
+    if (end.survives) {
+        append_error_event(writer.buffer(),
+                           "process " + std::to_string(command->pid()) + " survives SIGKILL");
+    } else {
+        append_complete_event(writer.buffer(), end, request->stats);
+    }
     co_await writer.finish();
 }
 

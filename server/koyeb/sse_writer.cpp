@@ -20,9 +20,12 @@ void append_output_event(std::string& out, StreamId stream, const LinePiece& pie
 
 const char* stream_name(StreamId stream) {
     switch (stream) {
-        case StreamId::stderr_: return "stderr";
-        case StreamId::pty: return "pty";
-        default: return "stdout";
+        case StreamId::stderr_:
+            return "stderr";
+        case StreamId::pty:
+            return "pty";
+        default:
+            return "stdout";
     }
 }
 
@@ -35,7 +38,8 @@ void append_line_end(std::string& out, std::string_view eol, bool partial) {
     }
 }
 
-SseWriter::SseWriter(net::Exchange& exchange, Loop& loop) : exchange_(exchange), loop_(loop), written_(loop), timer_(loop) {}
+SseWriter::SseWriter(net::Exchange& exchange, Loop& loop)
+    : exchange_(exchange), loop_(loop), written_(loop), timer_(loop) {}
 
 Task<bool> SseWriter::begin() {
     return exchange_.begin(200, "text/event-stream",
@@ -97,7 +101,8 @@ Task<> SseSink::on_output(StreamId stream, std::string_view bytes) {
         out += stream == StreamId::stderr_ ? "\",\"stream\":\"stderr\"" : "\",\"stream\":\"stdout\"";
         out += ",\"encoding\":\"base64\"}\n\n";
     } else {
-        splitter(stream).feed(bytes, [&](const LinePiece& piece) { append_output_event(out, stream, piece); });
+        splitter(stream).feed(bytes,
+                              [&](const LinePiece& piece) { append_output_event(out, stream, piece); });
         if (options_.flush.count() > 0 && !flush_armed_ && splitter(stream).held() > 0) {
             flush_armed_ = true;
             flush_timer_.start(options_.flush, [this] { flush_held(); });

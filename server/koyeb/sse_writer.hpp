@@ -1,6 +1,7 @@
 #pragma once
-// Server-sent events (HTML living standard, 9.2) as both public SDKs read them: ASCII-only JSON, so that neither a
-// reader that splits at every Unicode line boundary nor one that decodes each chunk by itself can be hurt.
+// Server-sent events (HTML living standard, 9.2) as both public SDKs read them: ASCII-only JSON, so that
+// neither a reader that splits at every Unicode line boundary nor one that decodes each chunk by itself can
+// be hurt.
 
 #include <chrono>
 #include <memory>
@@ -14,8 +15,8 @@
 
 namespace sandbox::koyeb {
 
-// One event stream over one exchange. Events gather in a buffer and leave with one write; while a write is under way
-// the next ones gather. Loop thread; used by several coroutines at once.
+// One event stream over one exchange. Events gather in a buffer and leave with one write; while a write is
+// under way the next ones gather. Loop thread; used by several coroutines at once.
 class SseWriter {
   public:
     SseWriter(net::Exchange& exchange, Loop& loop);
@@ -24,8 +25,8 @@ class SseWriter {
     Task<bool> begin();
     // Where events are appended; flush() sends them.
     std::string& buffer() { return pending_; }
-    // Returns when everything appended before the call has been handed to the kernel: the back-pressure. False: the
-    // peer is gone.
+    // Returns when everything appended before the call has been handed to the kernel: the back-pressure.
+    // False: the peer is gone.
     Task<bool> flush();
     // flush() without waiting for it.
     void flush_later();
@@ -68,7 +69,9 @@ class SseSink final : public OutputSink, public std::enable_shared_from_this<Sse
 
   private:
     void flush_held();
-    LineSplitter& splitter(StreamId stream) { return stream == StreamId::stderr_ ? stderr_lines_ : stdout_lines_; }
+    LineSplitter& splitter(StreamId stream) {
+        return stream == StreamId::stderr_ ? stderr_lines_ : stdout_lines_;
+    }
 
     SseWriter& writer_;
     Loop& loop_;
@@ -81,7 +84,8 @@ class SseSink final : public OutputSink, public std::enable_shared_from_this<Sse
 
 const char* stream_name(StreamId stream);
 
-// Appends the members that a line's end asks for: "eol" unless it was one "\n", "partial" when the line goes on.
+// Appends the members that a line's end asks for: "eol" unless it was one "\n", "partial" when the line goes
+// on.
 void append_line_end(std::string& out, std::string_view eol, bool partial);
 
 }  // namespace sandbox::koyeb

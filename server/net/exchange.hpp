@@ -38,34 +38,38 @@ struct Header {
     std::string_view name;
     std::string_view value;
 };
-using HeaderList = std::vector<Header>;  // a named one: no braces within a co_await expression (see platform/loop.hpp)
+using HeaderList =
+    std::vector<Header>;  // a named one: no braces within a co_await expression (see platform/loop.hpp)
 
-// Loop thread. Lives as long as the handler's task. Every writing call tells whether the peer is still there: false
-// means gone (closed, reset, or timed out), and all later calls return false at once. An answer that was cut short
-// closes the connection.
+// Loop thread. Lives as long as the handler's task. Every writing call tells whether the peer is still there:
+// false means gone (closed, reset, or timed out), and all later calls return false at once. An answer that
+// was cut short closes the connection.
 class Exchange {
   public:
     virtual ~Exchange() = default;
 
     virtual const Request& request() const = 0;
 
-    // The next piece of the body; empty at its end; valid until the next call. Errors: too_large (over the limit),
-    // invalid_argument (bad framing), cancelled (the peer is gone). Sends "100 Continue" first when it was asked for.
+    // The next piece of the body; empty at its end; valid until the next call. Errors: too_large (over the
+    // limit), invalid_argument (bad framing), cancelled (the peer is gone). Sends "100 Continue" first when
+    // it was asked for.
     virtual Task<Result<std::string_view>> read_body() = 0;
     // Raises or lifts (0) the limit for this request's body.
     virtual void limit_body(std::uint64_t bytes) = 0;
 
-    // A whole answer. For HEAD the body is left out, its length told. Headers are taken at the call, not at the await.
-    virtual Task<bool> respond(int status, std::string_view content_type, std::string body, HeaderList headers = {}) = 0;
+    // A whole answer. For HEAD the body is left out, its length told. Headers are taken at the call, not at
+    // the await.
+    virtual Task<bool> respond(int status, std::string_view content_type, std::string body,
+                               HeaderList headers = {}) = 0;
 
-    // An answer in pieces: head now, then write() as often as wanted, then finish(). Chunked, or until the end of
-    // the connection for HTTP/1.0; with a length when `length` is given.
+    // An answer in pieces: head now, then write() as often as wanted, then finish(). Chunked, or until the
+    // end of the connection for HTTP/1.0; with a length when `length` is given.
     virtual Task<bool> begin(int status, std::string_view content_type, HeaderList headers = {},
                              std::optional<std::uint64_t> length = std::nullopt) = 0;
     // One write is one chunk. Suspends while the peer does not read: back-pressure.
     virtual Task<bool> write(std::string_view bytes) = 0;
-    // `length` bytes of a file from `offset` by sendfile(2); the file is read on `pool`-less readiness only, so use it
-    // for regular files.
+    // `length` bytes of a file from `offset` by sendfile(2); the file is read on `pool`-less readiness only,
+    // so use it for regular files.
     virtual Task<bool> write_file(int fd, std::uint64_t offset, std::uint64_t length) = 0;
     virtual Task<bool> finish() = 0;
     // Ends the connection without finishing the answer, so that the peer can tell that it is cut.
@@ -74,8 +78,8 @@ class Exchange {
     virtual bool answered() const = 0;  // a head has been sent
     virtual bool peer_gone() const = 0;
 
-    // From now until the handler ends, `gone` runs once when the peer closes (its side of) the connection, resets
-    // it, or stops answering. Pipelined bytes are no disconnect. The body must have been read.
+    // From now until the handler ends, `gone` runs once when the peer closes (its side of) the connection,
+    // resets it, or stops answering. Pipelined bytes are no disconnect. The body must have been read.
     virtual void watch_disconnect(std::function<void()> gone) = 0;
 };
 

@@ -20,7 +20,8 @@ constexpr std::size_t kHeadLimit = 64 * 1024 * 1024;  // http_session has the co
 
 std::string lower(std::string_view text) {
     std::string out(text);
-    std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(out.begin(), out.end(), out.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return out;
 }
 
@@ -80,7 +81,8 @@ std::optional<BadRequest> check_request_line(std::string_view head) {
     if (version == "HTTP/1.1" || version == "HTTP/1.0") return std::nullopt;
     bool well_formed = version.size() == 8 && version.starts_with("HTTP/") && std::isdigit(version[5]) != 0 &&
                        version[6] == '.' && std::isdigit(version[7]) != 0;
-    if (well_formed && line.substr(0, 4) != "PRI ") return BadRequest{505, "HTTP Version Not Supported: unsupported protocol version"};
+    if (well_formed && line.substr(0, 4) != "PRI ")
+        return BadRequest{505, "HTTP Version Not Supported: unsupported protocol version"};
     return BadRequest{};
 }
 
@@ -155,14 +157,15 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
             out.bad_expectation = lower(header.second) != "100-continue";
         }
     }
-    if (hosts == 0 && request.version == 11) return BadRequest{400, "Bad Request: missing required Host header"};
+    if (hosts == 0 && request.version == 11)
+        return BadRequest{400, "Bad Request: missing required Host header"};
     if (hosts > 1) return BadRequest{};
     if (!is_host_value(host)) return BadRequest{400, "Bad Request: malformed Host header"};
 
     bool unsupported = false;
     request.chunked = has_chunked_coding(request, unsupported);
     if (unsupported) return BadRequest{501, "Unsupported transfer encoding"};
-    if (request.chunked && length_text) return BadRequest{};       // RFC 9112 6.1: a smuggling attempt
+    if (request.chunked && length_text) return BadRequest{};  // RFC 9112 6.1: a smuggling attempt
     if (request.chunked && request.version == 10) return BadRequest{};
     if (length_text) {
         std::uint64_t length = 0;
@@ -185,8 +188,8 @@ struct ChunkedBody::Impl {
     }
 
     std::string* sink = nullptr;
-    std::function<std::size_t(std::uint64_t, boost::beast::string_view, boost::system::error_code&)> callback =
-        [this](std::uint64_t, boost::beast::string_view body, boost::system::error_code&) {
+    std::function<std::size_t(std::uint64_t, boost::beast::string_view, boost::system::error_code&)>
+        callback = [this](std::uint64_t, boost::beast::string_view body, boost::system::error_code&) {
             sink->append(body.data(), body.size());
             return body.size();
         };
@@ -201,7 +204,8 @@ Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out) 
     std::size_t taken = 0;
     while (taken < bytes.size() && !impl_->parser.is_done()) {
         boost::system::error_code ec;
-        std::size_t count = impl_->parser.put(boost::asio::const_buffer(bytes.data() + taken, bytes.size() - taken), ec);
+        std::size_t count =
+            impl_->parser.put(boost::asio::const_buffer(bytes.data() + taken, bytes.size() - taken), ec);
         taken += count;
         if (ec && ec != http::error::need_more) {
             return Error{Errc::invalid_argument, "malformed chunked body", 0};

@@ -1,6 +1,6 @@
 #pragma once
-// Request heads and chunked bodies by Boost.Beast's parser, fed from memory: no I/O here. The rules that Beast leaves
-// open (RFC 9112: folded headers, bare LF, Host) are checked beside it.
+// Request heads and chunked bodies by Boost.Beast's parser, fed from memory: no I/O here. The rules that
+// Beast leaves open (RFC 9112: folded headers, bare LF, Host) are checked beside it.
 
 #include <cstdint>
 #include <memory>
@@ -19,7 +19,7 @@ struct BadRequest {
 
 struct RequestHead {
     Request request;
-    std::string target;          // as sent
+    std::string target;  // as sent
     bool expects_continue = false;
     bool bad_expectation = false;  // an Expect other than 100-continue
 };
@@ -37,8 +37,8 @@ class ChunkedBody {
     ChunkedBody();
     ~ChunkedBody();
 
-    // Takes what it can of `bytes`, appends decoded content to `out`, and returns how much was taken; done() tells
-    // whether the end was among it. Bad framing is an error.
+    // Takes what it can of `bytes`, appends decoded content to `out`, and returns how much was taken; done()
+    // tells whether the end was among it. Bad framing is an error.
     Result<std::size_t> feed(std::string_view bytes, std::string& out);
     bool done() const;
 

@@ -50,8 +50,8 @@ class HttpServer {
     // Accepts on a listening socket until stop().
     void serve(UniqueFd listener);
 
-    // From now on answers close their connection, idle connections are closed, and routes that are not open answer
-    // 503; the listener stays.
+    // From now on answers close their connection, idle connections are closed, and routes that are not open
+    // answer 503; the listener stays.
     void drain();
     // Stops accepting and cuts every connection.
     void stop();

@@ -8,9 +8,11 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <cerrno>
+#include <cstring>
 #include <exception>
 
 #include "base/log.hpp"
+#include "base/secret.hpp"
 #include "base/url.hpp"
 #include "net/http_text.hpp"
 
@@ -23,6 +25,12 @@ constexpr std::size_t kReadSize = 64 * 1024;
 constexpr std::size_t kWatchedBytes = 64 * 1024;  // of pipelined requests, kept while one is being answered
 constexpr std::uint64_t kDrainLimit = 256 * 1024;
 constexpr std::chrono::milliseconds kLinger{500};
+
+void wipe_authorization(Request& request) {
+    for (auto& [name, value] : request.headers) {
+        if (name == "authorization" && !value.starts_with("Basic ")) wipe(value);  // Basic names a user
+    }
+}
 
 }  // namespace
 
@@ -57,6 +65,7 @@ Task<> HttpSession::run() {
         std::string_view head;
         if (!co_await read_head(head)) break;
         auto parsed = parse_head(head);
+        ::explicit_bzero(in_.data() + in_at_, head.size());  // It holds the secret.
         consume(head.size());
         start_request();
         if (!parsed) {
@@ -258,6 +267,7 @@ Task<> HttpSession::dispatch() {
     const Route& route = *match.route;
     if (!route.open) {
         std::optional<Denial> denial = co_await server_->guard(request);
+        wipe_authorization(request);
         if (denial) {
             if (head_.expects_continue) close_after_ = true;
             if (denial->status == 401) {
@@ -321,7 +331,8 @@ Task<Result<std::string_view>> HttpSession::next_of_body() {
         if (!available.empty()) {
             if (!chunked_) {
                 std::uint64_t left = *head_.request.content_length - body_read_;
-                std::string_view piece = available.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, available.size())));
+                std::string_view piece = available.substr(
+                    0, static_cast<std::size_t>(std::min<std::uint64_t>(left, available.size())));
                 last_body_piece_ = piece.size();
                 body_done_ = piece.size() == left;
                 co_return piece;
@@ -336,7 +347,8 @@ Task<Result<std::string_view>> HttpSession::next_of_body() {
             in_.erase(0, in_at_);
             in_at_ = 0;
         }
-        if (in_.size() > server_->limits.head_bytes) co_return Error{Errc::invalid_argument, "malformed chunked body", 0};
+        if (in_.size() > server_->limits.head_bytes)
+            co_return Error{Errc::invalid_argument, "malformed chunked body", 0};
         deadline_ = Clock::now() + server_->limits.body_time;
         if (!co_await fill()) co_return Error{Errc::cancelled, "client is gone", 0};
     }
@@ -368,13 +380,15 @@ Task<> HttpSession::drain_body() {
 
 // ---------------------------------------------------------------- the answer
 
-std::string HttpSession::response_head(int status, std::string_view content_type, const HeaderList& headers, Framing framing,
-                                       std::uint64_t length) {
+std::string HttpSession::response_head(int status, std::string_view content_type, const HeaderList& headers,
+                                       Framing framing, std::uint64_t length) {
     status_ = status;
     framing_ = framing;
     length_left_ = length;
-    if (server_->draining || framing == Framing::until_close || (!body_done_ && head_.expects_continue)) close_after_ = true;
-    if (!body_done_ && head_.request.content_length.value_or(0) - body_read_ > kDrainLimit) close_after_ = true;
+    if (server_->draining || framing == Framing::until_close || (!body_done_ && head_.expects_continue))
+        close_after_ = true;
+    if (!body_done_ && head_.request.content_length.value_or(0) - body_read_ > kDrainLimit)
+        close_after_ = true;
     std::string out;
     out.reserve(256);
     out += "HTTP/1.1 ";
@@ -385,7 +399,8 @@ std::string HttpSession::response_head(int status, std::string_view content_type
     if (!content_type.empty()) out.append("Content-Type: ").append(content_type).append("\r\n");
     out.append("Date: ").append(http_date_now()).append("\r\n");
     if (framing == Framing::chunked) out += "Transfer-Encoding: chunked\r\n";
-    if (framing == Framing::length) out.append("Content-Length: ").append(std::to_string(length)).append("\r\n");
+    if (framing == Framing::length)
+        out.append("Content-Length: ").append(std::to_string(length)).append("\r\n");
     if (close_after_) {
         out += "Connection: close\r\n";
     } else if (head_.request.version == 10) {
@@ -396,7 +411,8 @@ std::string HttpSession::response_head(int status, std::string_view content_type
 }
 
 // Not coroutines: what the caller passes is read before anything is awaited.
-Task<bool> HttpSession::respond(int status, std::string_view content_type, std::string body, HeaderList headers) {
+Task<bool> HttpSession::respond(int status, std::string_view content_type, std::string body,
+                                HeaderList headers) {
     std::string head = response_head(status, content_type, headers, Framing::length, body.size());
     finished_ = true;
     if (head_.request.method == Method::head || status == 204 || status == 304) body.clear();
@@ -405,7 +421,9 @@ Task<bool> HttpSession::respond(int status, std::string_view content_type, std::
 
 Task<bool> HttpSession::begin(int status, std::string_view content_type, HeaderList headers,
                               std::optional<std::uint64_t> length) {
-    Framing framing = length ? Framing::length : head_.request.version == 10 ? Framing::until_close : Framing::chunked;
+    Framing framing = length                        ? Framing::length
+                      : head_.request.version == 10 ? Framing::until_close
+                                                    : Framing::chunked;
     return send_owned(response_head(status, content_type, headers, framing, length.value_or(0)), {});
 }
 
@@ -441,7 +459,8 @@ Task<bool> HttpSession::write_file(int fd, std::uint64_t offset, std::uint64_t l
             co_await asio::post(server_->loop, use_task);  // Other connections get their turn.
         } else if (count < 0 && errno == EAGAIN) {
             boost::system::error_code ec;
-            co_await socket_.async_wait(asio::posix::descriptor_base::wait_write, asio::redirect_error(use_task, ec));
+            co_await socket_.async_wait(asio::posix::descriptor_base::wait_write,
+                                        asio::redirect_error(use_task, ec));
         } else if (count == 0 || errno != EINTR) {
             abort();  // The file is shorter than promised, or the peer is gone.
         }
@@ -465,7 +484,8 @@ void HttpSession::abort() {
     note_gone();
 }
 
-Task<bool> HttpSession::send(std::string_view first_part, std::string_view second_part, std::string_view third_part) {
+Task<bool> HttpSession::send(std::string_view first_part, std::string_view second_part,
+                             std::string_view third_part) {
     iovec vectors[3];
     std::size_t count = 0;
     for (std::string_view part : {first_part, second_part, third_part}) {
@@ -485,7 +505,8 @@ Task<bool> HttpSession::send(std::string_view first_part, std::string_view secon
                 co_return false;
             }
             boost::system::error_code ec;
-            co_await socket_.async_wait(asio::posix::descriptor_base::wait_write, asio::redirect_error(use_task, ec));
+            co_await socket_.async_wait(asio::posix::descriptor_base::wait_write,
+                                        asio::redirect_error(use_task, ec));
             continue;
         }
         server_->counters.bytes_out += static_cast<std::uint64_t>(sent);

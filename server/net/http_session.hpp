@@ -15,7 +15,8 @@ namespace sandbox::net {
 class HttpSession;
 
 struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
-    Impl(Loop& l, const Router& r, Guard g, HttpLimits lim) : loop(l), router(r), guard(std::move(g)), limits(lim) {
+    Impl(Loop& l, const Router& r, Guard g, HttpLimits lim)
+        : loop(l), router(r), guard(std::move(g)), limits(lim) {
         counters.by_route.resize(router.routes().size());
     }
     Loop& loop;
@@ -49,7 +50,8 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     const Request& request() const override { return head_.request; }
     Task<Result<std::string_view>> read_body() override;
     void limit_body(std::uint64_t bytes) override { body_limit_ = bytes; }
-    Task<bool> respond(int status, std::string_view content_type, std::string body, HeaderList headers) override;
+    Task<bool> respond(int status, std::string_view content_type, std::string body,
+                       HeaderList headers) override;
     Task<bool> begin(int status, std::string_view content_type, HeaderList headers,
                      std::optional<std::uint64_t> length) override;
     Task<bool> write(std::string_view bytes) override;
@@ -77,8 +79,8 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     void start_request();
 
     // Writing.
-    std::string response_head(int status, std::string_view content_type, const HeaderList& headers, Framing framing,
-                              std::uint64_t length);
+    std::string response_head(int status, std::string_view content_type, const HeaderList& headers,
+                              Framing framing, std::uint64_t length);
     Task<bool> send(std::string_view first, std::string_view second = {}, std::string_view third = {});
     Task<bool> send_owned(std::string head, std::string body);
     void note_gone();
@@ -91,7 +93,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     std::shared_ptr<HttpServer::Impl> server_;
     std::list<HttpSession*>::iterator position_;
     boost::asio::posix::basic_stream_descriptor<Executor> socket_;
-    std::string in_;               // received and not yet consumed, from in_at_ on
+    std::string in_;  // received and not yet consumed, from in_at_ on
     std::size_t in_at_ = 0;
     std::size_t last_body_piece_ = 0;  // of in_, handed out by the last read_body()
     Clock::time_point deadline_ = Clock::time_point::max();

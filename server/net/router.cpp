@@ -28,7 +28,9 @@ Router::Match Router::find(std::string_view path) const {
 }
 
 bool Router::allows(const Route& route, Method method) {
-    auto has = [&](Method m) { return std::find(route.methods.begin(), route.methods.end(), m) != route.methods.end(); };
+    auto has = [&](Method m) {
+        return std::find(route.methods.begin(), route.methods.end(), m) != route.methods.end();
+    };
     return has(method) || (method == Method::head && has(Method::get));
 }
 
@@ -37,11 +39,21 @@ std::string Router::allowed(const Route& route) {
     for (Method method : route.methods) {
         if (!list.empty()) list += ", ";
         switch (method) {
-            case Method::get: list += "GET, HEAD"; break;
-            case Method::post: list += "POST"; break;
-            case Method::put: list += "PUT"; break;
-            case Method::delete_: list += "DELETE"; break;
-            default: list += "OPTIONS"; break;
+            case Method::get:
+                list += "GET, HEAD";
+                break;
+            case Method::post:
+                list += "POST";
+                break;
+            case Method::put:
+                list += "PUT";
+                break;
+            case Method::delete_:
+                list += "DELETE";
+                break;
+            default:
+                list += "OPTIONS";
+                break;
         }
     }
     return list;

@@ -78,7 +78,8 @@ struct BlockingPool::Impl {
         std::unique_lock lock(mutex);
         for (;;) {
             ++idle;
-            bool have_work = wake.wait_for(lock, std::chrono::seconds(10), [&] { return stopping || !queue.empty(); });
+            bool have_work =
+                wake.wait_for(lock, std::chrono::seconds(10), [&] { return stopping || !queue.empty(); });
             --idle;
             if (stopping || (!have_work && count > reserved)) break;
             if (queue.empty()) continue;

@@ -1,9 +1,9 @@
 #pragma once
 // Threads for calls that can block: files, directory walks, spawning, large parses.
 //
-// Elastic: `reserved` threads are started at once, so that the pool works even when no thread can be made any more
-// (a fork bomb beside us); up to `cap` come and go with the load. A thread stuck on a hung file system holds up
-// only itself until `cap` of them are stuck.
+// Elastic: `reserved` threads are started at once, so that the pool works even when no thread can be made any
+// more (a fork bomb beside us); up to `cap` come and go with the load. A thread stuck on a hung file system
+// holds up only itself until `cap` of them are stuck.
 
 #include <chrono>
 #include <cstddef>
@@ -27,8 +27,8 @@ class BlockingPool {
     BlockingPool(const BlockingPool&) = delete;
     BlockingPool& operator=(const BlockingPool&) = delete;
 
-    // Runs `work()` on a pool thread, then resumes the caller on the loop with what it returned. `work` must not
-    // touch state of the loop thread. It cannot be cancelled; an exception from it comes out here.
+    // Runs `work()` on a pool thread, then resumes the caller on the loop with what it returned. `work` must
+    // not touch state of the loop thread. It cannot be cancelled; an exception from it comes out here.
     template <class F>
     auto run(F work) -> Task<std::invoke_result_t<F&>> {
         using T = std::invoke_result_t<F&>;

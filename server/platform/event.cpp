@@ -7,13 +7,13 @@
 namespace sandbox {
 
 namespace asio = boost::asio;
-using SteadyTimer =
-    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
+using SteadyTimer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                               asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
 struct Event::Impl {
     explicit Impl(Loop& l) : loop(l), forever(l, SteadyTimer::time_point::max()) {}
     Loop& loop;
-    SteadyTimer forever;           // all waiters without a deadline
+    SteadyTimer forever;            // all waiters without a deadline
     std::list<SteadyTimer*> timed;  // one each for waiters with a deadline; they live in the waiters' frames
 };
 

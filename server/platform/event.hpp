@@ -30,7 +30,8 @@ class Event {
     std::unique_ptr<Impl> impl_;
 };
 
-// Calls `action` once on the loop after `delay`. Destroying or restarting it cancels; a cancelled action never runs.
+// Calls `action` once on the loop after `delay`. Destroying or restarting it cancels; a cancelled action
+// never runs.
 class Timer {
   public:
     explicit Timer(Loop& loop);

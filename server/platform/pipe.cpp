@@ -55,7 +55,8 @@ Task<bool> ReadEnd::readable() {
     auto impl = impl_;
     if (!impl->descriptor.is_open()) co_return false;
     boost::system::error_code ec;
-    co_await impl->descriptor.async_wait(asio::posix::descriptor_base::wait_read, asio::redirect_error(use_task, ec));
+    co_await impl->descriptor.async_wait(asio::posix::descriptor_base::wait_read,
+                                         asio::redirect_error(use_task, ec));
     co_return !ec;
 }
 

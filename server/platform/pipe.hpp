@@ -18,7 +18,8 @@ Result<std::pair<UniqueFd, UniqueFd>> make_pipe();
 
 class ReadEnd {
   public:
-    // Takes ownership and makes the descriptor non-blocking. Where epoll refuses it the failure shows at readable().
+    // Takes ownership and makes the descriptor non-blocking. Where epoll refuses it the failure shows at
+    // readable().
     ReadEnd(Loop& loop, UniqueFd fd);
     ~ReadEnd();
     ReadEnd(const ReadEnd&) = delete;
@@ -46,8 +47,8 @@ class WriteEnd {
     WriteEnd(const WriteEnd&) = delete;
     WriteEnd& operator=(const WriteEnd&) = delete;
 
-    // Suspends until all is written: that is the back-pressure. EPIPE when nobody reads any more, or after close().
-    // One writer at a time.
+    // Suspends until all is written: that is the back-pressure. EPIPE when nobody reads any more, or after
+    // close(). One writer at a time.
     Task<Result<>> write_all(std::string_view bytes);
     void close();
     bool is_open() const;

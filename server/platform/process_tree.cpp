@@ -6,9 +6,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -33,11 +35,13 @@ bool read_all(const std::string& path, std::string& out) {
     out.clear();
     char buffer[8192];
     ssize_t count;
-    while ((count = ::read(fd.get(), buffer, sizeof buffer)) > 0) out.append(buffer, static_cast<std::size_t>(count));
+    while ((count = ::read(fd.get(), buffer, sizeof buffer)) > 0)
+        out.append(buffer, static_cast<std::size_t>(count));
     return count == 0;
 }
 
-// Fields of /proc/<pid>/stat (proc(5)), counted from behind the command name, which may hold anything but the last ')'.
+// Fields of /proc/<pid>/stat (proc(5)), counted from behind the command name, which may hold anything but the
+// last ')'.
 bool read_stat(pid_t pid, ProcessInfo& info) {
     std::string text;
     if (!read_all("/proc/" + std::to_string(pid) + "/stat", text)) return false;
@@ -74,7 +78,35 @@ bool has_marker(pid_t pid, std::string_view entry) {
     return false;
 }
 
-// Absent where there is no /proc to read (not mounted, or no descriptor to be had).
+// Descriptors held back for looking at /proc when all others are used up: a kill must work then, too.
+class DescriptorReserve {
+  public:
+    DescriptorReserve() { fill(); }
+    // Frees them while `this` scan needs them, one scan at a time.
+    class Loan {
+      public:
+        explicit Loan(DescriptorReserve& reserve) : reserve_(reserve), lock_(reserve.mutex_) {
+            for (UniqueFd& fd : reserve.fds_) fd.reset();
+        }
+        ~Loan() { reserve_.fill(); }
+        Loan(const Loan&) = delete;
+        Loan& operator=(const Loan&) = delete;
+
+      private:
+        DescriptorReserve& reserve_;
+        std::lock_guard<std::mutex> lock_;
+    };
+
+  private:
+    void fill() {
+        for (UniqueFd& fd : fds_) fd = UniqueFd(::open("/", O_PATH | O_CLOEXEC));
+    }
+    std::mutex mutex_;
+    std::array<UniqueFd, 4> fds_;
+};
+DescriptorReserve g_reserve;
+
+// Absent where there is no /proc to read.
 std::optional<std::vector<ProcessInfo>> all_processes() {
     std::vector<ProcessInfo> processes;
     DIR* directory = ::opendir("/proc");
@@ -104,7 +136,8 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const std::vector<Proces
     std::vector<ProcessInfo> members;
     std::vector<pid_t> chain;
     for (const ProcessInfo& process : processes) {
-        // Up the parent links until one is judged or the top is reached; then all on the way get that verdict.
+        // Up the parent links until one is judged or the top is reached; then all on the way get that
+        // verdict.
         chain.clear();
         Verdict verdict = Verdict::unknown;
         for (pid_t at = process.pid; verdict == Verdict::unknown; at = by_pid.at(at)->parent) {
@@ -148,6 +181,7 @@ void send(const ProcessInfo& process, int signal) {
 }  // namespace
 
 std::size_t signal_tree(const TreeId& tree, int signal, std::set<ProcessKey>& already) {
+    DescriptorReserve::Loan descriptors(g_reserve);
     std::optional<std::vector<ProcessInfo>> processes = all_processes();
     if (!processes) {
         // Blind: all that can be reached is the leader's process group.
@@ -167,6 +201,7 @@ std::size_t signal_tree(const TreeId& tree, int signal, std::set<ProcessKey>& al
 }
 
 std::size_t signal_descendants(int signal, pid_t spared) {
+    DescriptorReserve::Loan descriptors(g_reserve);
     std::optional<std::vector<ProcessInfo>> processes = all_processes();
     if (!processes) return 0;
     std::unordered_map<pid_t, const ProcessInfo*> by_pid;
@@ -177,7 +212,8 @@ std::size_t signal_descendants(int signal, pid_t spared) {
         if (process.pid == self || process.state == 'Z' || process.state == 'X') continue;
         std::size_t steps = 0;
         pid_t at = process.pid;
-        while (at != self && at != spared && by_pid.contains(at) && ++steps < 100'000) at = by_pid.at(at)->parent;
+        while (at != self && at != spared && by_pid.contains(at) && ++steps < 100'000)
+            at = by_pid.at(at)->parent;
         if (at != self) continue;
         ++living;
         if (signal == 0) continue;

@@ -1,9 +1,9 @@
 #pragma once
 // Finding and signalling everything that a command started.
 //
-// Members of a tree are: the leader; its session; whoever carries the command's marker in its environment; and all
-// their descendants by parent link. What escapes: a process that gave up the marker (an emptied environment) and
-// the session, and whose parent has ended. docs/security.md tells the reader.
+// Members of a tree are: the leader; its session; whoever carries the command's marker in its environment;
+// and all their descendants by parent link. What escapes: a process that gave up the marker (an emptied
+// environment) and the session, and whose parent has ended. docs/security.md tells the reader.
 
 #include <sys/types.h>
 
@@ -19,21 +19,23 @@ namespace sandbox {
 inline constexpr const char* kMarkerVariable = "SANDBOX_COMMAND_ID";
 
 struct TreeId {
-    pid_t leader = 0;          // also its session and process group
-    bool leader_reaped = false;  // then the number counts only as a session, and only while nobody else has it
-    std::string marker;        // value of kMarkerVariable
+    pid_t leader = 0;  // also its session and process group
+    bool leader_reaped =
+        false;           // then the number counts only as a session, and only while nobody else has it
+    std::string marker;  // value of kMarkerVariable
 };
 
 // A process by number and start time: a recycled number is another process.
 using ProcessKey = std::pair<pid_t, std::uint64_t>;
 
-// Sends `signal` (0: none, to count) to every living member that is not in `already`, adds those signalled to it,
-// and returns how many living (not zombie) members there are. SIGCONT follows SIGTERM, so that a stopped process
-// gets to act on it. Blocks (it reads /proc): pool threads only.
+// Sends `signal` (0: none, to count) to every living member that is not in `already`, adds those signalled to
+// it, and returns how many living (not zombie) members there are. SIGCONT follows SIGTERM, so that a stopped
+// process gets to act on it. Blocks (it reads /proc): pool threads only.
 std::size_t signal_tree(const TreeId& tree, int signal, std::set<ProcessKey>& already);
 
-// The same for every living descendant of this process but `spared` and its children (0: nobody is spared). As PID 1 or
-// subreaper that is everything that was ever started. Repeats are the caller's: SIGTERM should go out once.
+// The same for every living descendant of this process but `spared` and its children (0: nobody is spared).
+// As PID 1 or subreaper that is everything that was ever started. Repeats are the caller's: SIGTERM should go
+// out once.
 std::size_t signal_descendants(int signal, pid_t spared);
 
 }  // namespace sandbox

@@ -12,8 +12,8 @@ void Reaper::end_failed_spawn() { spawn_ended(); }
 void Reaper::watch(pid_t pid, OnExit on_exit) {
     auto found = unclaimed_.find(pid);
     if (found != unclaimed_.end()) {
-        // An orphan may have died with this number before our child got it. If a child of this number exists now,
-        // it is ours and the record was the orphan's.
+        // An orphan may have died with this number before our child got it. If a child of this number exists
+        // now, it is ours and the record was the orphan's.
         siginfo_t info{};
         bool exists = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0;
         ExitRecord record = found->second;

@@ -19,7 +19,8 @@ namespace {
 sigset_t handled_signals() {
     sigset_t set;
     sigfillset(&set);
-    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&set, fault);
+    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF})
+        sigdelset(&set, fault);
     for (int ignored : {SIGPIPE, SIGTTIN, SIGTTOU, SIGTSTP}) sigdelset(&set, ignored);
     return set;
 }
@@ -27,7 +28,7 @@ sigset_t handled_signals() {
 }  // namespace
 
 void prepare_process() {
-    struct sigaction action{};
+    struct sigaction action {};
     sigemptyset(&action.sa_mask);
     action.sa_handler = SIG_DFL;
     for (int inherited : {SIGHUP, SIGINT, SIGQUIT, SIGCHLD, SIGTERM}) sigaction(inherited, &action, nullptr);
@@ -75,18 +76,19 @@ struct SignalSource::Impl : std::enable_shared_from_this<SignalSource::Impl> {
 
     void wait() {
         using boost::asio::posix::descriptor_base;
-        descriptor.async_wait(descriptor_base::wait_read, [self = shared_from_this()](boost::system::error_code ec) {
-            if (ec || !self->on_signal) return;
-            std::array<signalfd_siginfo, 16> infos;
-            ssize_t bytes;
-            while ((bytes = ::read(self->descriptor.native_handle(), infos.data(), sizeof infos)) > 0) {
-                auto count = static_cast<std::size_t>(bytes) / sizeof(signalfd_siginfo);
-                for (std::size_t i = 0; i < count && self->on_signal; ++i) {
-                    self->on_signal(static_cast<int>(infos[i].ssi_signo));
+        descriptor.async_wait(
+            descriptor_base::wait_read, [self = shared_from_this()](boost::system::error_code ec) {
+                if (ec || !self->on_signal) return;
+                std::array<signalfd_siginfo, 16> infos;
+                ssize_t bytes;
+                while ((bytes = ::read(self->descriptor.native_handle(), infos.data(), sizeof infos)) > 0) {
+                    auto count = static_cast<std::size_t>(bytes) / sizeof(signalfd_siginfo);
+                    for (std::size_t i = 0; i < count && self->on_signal; ++i) {
+                        self->on_signal(static_cast<int>(infos[i].ssi_signo));
+                    }
                 }
-            }
-            self->wait();
-        });
+                self->wait();
+            });
     }
 
     boost::asio::posix::basic_stream_descriptor<Executor> descriptor;

@@ -1,6 +1,7 @@
 #pragma once
-// Signals of the daemon itself. They are blocked in every thread and read from a signalfd(2) by the loop, so no
-// handler ever interrupts anything. As PID 1 that also makes the kernel deliver what it would otherwise discard.
+// Signals of the daemon itself. They are blocked in every thread and read from a signalfd(2) by the loop, so
+// no handler ever interrupts anything. As PID 1 that also makes the kernel deliver what it would otherwise
+// discard.
 
 #include <functional>
 #include <memory>
@@ -10,12 +11,13 @@
 
 namespace sandbox {
 
-// First thing in main, before any thread: blocks signals, ignores those that only ever hurt (SIGPIPE, SIGTTIN,
-// SIGTTOU, SIGTSTP), opens standard descriptors that are closed, keeps inherited ones out of children, and becomes
-// the subreaper where we are not PID 1.
+// First thing in main, before any thread: blocks signals, ignores those that only ever hurt (SIGPIPE,
+// SIGTTIN, SIGTTOU, SIGTSTP), opens standard descriptors that are closed, keeps inherited ones out of
+// children, and becomes the subreaper where we are not PID 1.
 void prepare_process();
 
-// Raises the soft limit of descriptors to the hard one. Returns the original soft limit, which children get back.
+// Raises the soft limit of descriptors to the hard one. Returns the original soft limit, which children get
+// back.
 std::uint64_t raise_descriptor_limit();
 
 // Calls `on_signal(number)` on the loop for every blocked signal that arrives, SIGCHLD included.

@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -67,14 +67,16 @@ struct KernelSigaction {
 
 #define SANDBOX_RAW [[gnu::noinline]] __attribute__((no_sanitize("address", "thread", "undefined")))
 
-// Async-signal-safe, allocation-free and without libc wrappers that keep state: in the usual mode this runs in
-// our own memory while the parent's thread is suspended.
+// Async-signal-safe, allocation-free and without libc wrappers that keep state: in the usual mode this runs
+// in our own memory while the parent's thread is suspended.
 SANDBOX_RAW long raw(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
 #if defined(__x86_64__)
     long result;
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
                      : "rcx", "r11", "memory");
     return result;
 #elif defined(__aarch64__)
@@ -112,13 +114,14 @@ SANDBOX_RAW void raise_oom_score(const ChildPlan& plan) {
     raw(SYS_close, fd);
 }
 
-// Moves the four sources onto 0..3. They are all above 3 (signals::prepare opens 0..2 and reserves 3), except that
-// a source may be its own target.
+// Moves the four sources onto 0..3. They are all above 3 (signals::prepare opens 0..2 and reserves 3), except
+// that a source may be its own target.
 SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
     for (int target = 0; target < 4; ++target) {
         int source = plan.fds[target];
         if (source < 0) continue;
-        long result = source == target ? raw(SYS_fcntl, source, F_SETFD, 0) : raw(SYS_dup3, source, target, 0);
+        long result =
+            source == target ? raw(SYS_fcntl, source, F_SETFD, 0) : raw(SYS_dup3, source, target, 0);
         if (result < 0) fail(plan, Stage::stdio, result);
     }
     int first_closed = plan.fds[3] >= 0 ? 4 : 3;
@@ -135,7 +138,8 @@ SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
 
     long result = 0;
     if (plan.new_session && (result = raw(SYS_setsid)) < 0) fail(plan, Stage::setsid, result);
-    if (plan.controlling_tty && (result = raw(SYS_ioctl, plan.fds[0], TIOCSCTTY, 0)) < 0) fail(plan, Stage::tty, result);
+    if (plan.controlling_tty && (result = raw(SYS_ioctl, plan.fds[0], TIOCSCTTY, 0)) < 0)
+        fail(plan, Stage::tty, result);
     if (plan.oom_text[0] != '\0') raise_oom_score(plan);
     if (plan.set_nofile && (result = raw(SYS_prlimit64, 0, RLIMIT_NOFILE, address(&plan.nofile), 0)) < 0) {
         fail(plan, Stage::rlimit, result);
@@ -146,7 +150,8 @@ SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
         if ((result = raw(SYS_setresgid, plan.gid, plan.gid, plan.gid)) < 0) fail(plan, Stage::gid, result);
         if ((result = raw(SYS_setresuid, plan.uid, plan.uid, plan.uid)) < 0) fail(plan, Stage::uid, result);
     }
-    if (plan.cwd != nullptr && (result = raw(SYS_chdir, address(plan.cwd))) < 0) fail(plan, Stage::chdir, result);
+    if (plan.cwd != nullptr && (result = raw(SYS_chdir, address(plan.cwd))) < 0)
+        fail(plan, Stage::chdir, result);
     place_descriptors(plan);
 
     unsigned long no_signals = 0;
@@ -155,8 +160,8 @@ SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
     fail(plan, Stage::exec, result);
 }
 
-// Returns in the parent only. The child goes on in this frame and below it, which is why nothing is returned from
-// in the child: the parent, suspended until execve or exit, resumes on the same stack.
+// Returns in the parent only. The child goes on in this frame and below it, which is why nothing is returned
+// from in the child: the parent, suspended until execve or exit, resumes on the same stack.
 SANDBOX_RAW long clone_child(const ChildPlan& plan, int cgroup_fd) {
     unsigned long flags = CLONE_VFORK | kShareMemory;
     if (cgroup_fd >= 0) {
@@ -166,7 +171,9 @@ SANDBOX_RAW long clone_child(const ChildPlan& plan, int cgroup_fd) {
         arguments.cgroup = static_cast<unsigned>(cgroup_fd);
         long result;
 #if defined(__x86_64__)
-        __asm__ volatile("syscall" : "=a"(result) : "a"(SYS_clone3), "D"(&arguments), "S"(sizeof arguments)
+        __asm__ volatile("syscall"
+                         : "=a"(result)
+                         : "a"(SYS_clone3), "D"(&arguments), "S"(sizeof arguments)
                          : "rcx", "r11", "memory");
 #else
         register long x8 __asm__("x8") = SYS_clone3;
@@ -183,7 +190,9 @@ SANDBOX_RAW long clone_child(const ChildPlan& plan, int cgroup_fd) {
 #if defined(__x86_64__)
     register long r10 __asm__("r10") = 0;
     register long r8 __asm__("r8") = 0;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(SYS_clone), "D"(flags | SIGCHLD), "S"(0L), "d"(0L), "r"(r10), "r"(r8)
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(SYS_clone), "D"(flags | SIGCHLD), "S"(0L), "d"(0L), "r"(r10), "r"(r8)
                      : "rcx", "r11", "memory");
 #else
     register long x8 __asm__("x8") = SYS_clone;
@@ -209,7 +218,8 @@ std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
 
 volatile ChildReport* report_slot() {
     thread_local volatile ChildReport* slot = [] {
-        void* page = ::mmap(nullptr, sizeof(ChildReport), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        void* page =
+            ::mmap(nullptr, sizeof(ChildReport), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         return page == MAP_FAILED ? nullptr : static_cast<volatile ChildReport*>(page);
     }();
     return slot;
@@ -217,15 +227,24 @@ volatile ChildReport* report_slot() {
 
 Error start_error(const SpawnSpec& spec, Stage stage, int error) {
     switch (stage) {
-        case Stage::setsid: return sys_error("setsid", error);
-        case Stage::tty: return sys_error("set controlling terminal", error);
-        case Stage::stdio: return sys_error("connect standard streams", error);
-        case Stage::rlimit: return sys_error("set RLIMIT_NOFILE", error);
-        case Stage::groups: return sys_error("setgroups", error);
-        case Stage::gid: return sys_error("setgid", error);
-        case Stage::uid: return sys_error("setuid", error);
-        case Stage::chdir: return sys_error("chdir " + spec.cwd, error);
-        default: return sys_error("exec " + spec.program, error);
+        case Stage::setsid:
+            return sys_error("setsid", error);
+        case Stage::tty:
+            return sys_error("set controlling terminal", error);
+        case Stage::stdio:
+            return sys_error("connect standard streams", error);
+        case Stage::rlimit:
+            return sys_error("set RLIMIT_NOFILE", error);
+        case Stage::groups:
+            return sys_error("setgroups", error);
+        case Stage::gid:
+            return sys_error("setgid", error);
+        case Stage::uid:
+            return sys_error("setuid", error);
+        case Stage::chdir:
+            return sys_error("chdir " + spec.cwd, error);
+        default:
+            return sys_error("exec " + spec.program, error);
     }
 }
 
@@ -242,7 +261,8 @@ Result<pid_t> spawn(const SpawnSpec& spec) {
     if (has_nul(spec.argv) || spec.program.find('\0') != std::string::npos) {
         return Error{Errc::invalid_argument, "exec: argument contains NUL", EINVAL};
     }
-    if (has_nul(spec.env)) return Error{Errc::invalid_argument, "exec: environment variable contains NUL", EINVAL};
+    if (has_nul(spec.env))
+        return Error{Errc::invalid_argument, "exec: environment variable contains NUL", EINVAL};
     if (spec.cwd.find('\0') != std::string::npos) return sys_error("chdir", EINVAL);
 
     std::vector<char*> argv = pointers_to(spec.argv);
@@ -309,13 +329,14 @@ Result<std::string> find_program(const std::string& name, const std::string& pat
         begin = end + 1;
         candidate = candidate.empty() ? "./" + name : candidate + "/" + name;
         std::string probe = candidate[0] == '/' || cwd.empty() ? candidate : cwd + "/" + candidate;
-        struct stat info{};
+        struct stat info {};
         if (::stat(probe.c_str(), &info) != 0) continue;
         if (!S_ISREG(info.st_mode)) continue;
         if (::access(probe.c_str(), X_OK) == 0) return candidate;
         failure = EACCES;
     }
-    if (failure == ENOENT) return Error{Errc::not_found, "exec " + name + ": executable file not found in PATH", ENOENT};
+    if (failure == ENOENT)
+        return Error{Errc::not_found, "exec " + name + ": executable file not found in PATH", ENOENT};
     return sys_error("exec " + name, failure);
 }
 

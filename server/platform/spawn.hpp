@@ -1,9 +1,10 @@
 #pragma once
 // Making a child process. Nothing else in the program does.
 //
-// The child is a vfork-like clone(2): page tables are not copied, so the cost does not grow with our memory, and
-// between clone and execve it runs raw system calls on data laid out beforehand. posix_spawn(3) cannot set resource
-// limits, user ids, the OOM score or a cgroup, and a helper program that does would cost a second execve a command.
+// The child is a vfork-like clone(2): page tables are not copied, so the cost does not grow with our memory,
+// and between clone and execve it runs raw system calls on data laid out beforehand. posix_spawn(3) cannot
+// set resource limits, user ids, the OOM score or a cgroup, and a helper program that does would cost a
+// second execve a command.
 
 #include <sys/types.h>
 
@@ -23,30 +24,30 @@ struct Credentials {
 };
 
 struct SpawnSpec {
-    std::string program;             // path of the executable; relative to `cwd`
-    std::vector<std::string> argv;   // argv[0] included
-    std::vector<std::string> env;    // "KEY=VALUE"
-    std::string cwd;                 // empty: ours
-    int stdin_fd = 0;                // what becomes descriptors 0, 1, 2: borrowed, any may repeat
+    std::string program;            // path of the executable; relative to `cwd`
+    std::vector<std::string> argv;  // argv[0] included
+    std::vector<std::string> env;   // "KEY=VALUE"
+    std::string cwd;                // empty: ours
+    int stdin_fd = 0;               // what becomes descriptors 0, 1, 2: borrowed, any may repeat
     int stdout_fd = 1;
     int stderr_fd = 2;
-    int extra_fd = -1;               // becomes descriptor 3 when given; everything else is closed
-    bool new_session = true;         // setsid(2); false: stays in our session and process group
-    bool controlling_tty = false;    // stdin_fd is a terminal that becomes the session's own
-    std::optional<Credentials> user; // absent: ours
-    std::uint64_t nofile_soft = 0;   // RLIMIT_NOFILE soft limit for the child; 0: ours
-    int oom_score_adj = 0;           // written when not 0, best effort
-    int cgroup_fd = -1;              // a cgroup v2 directory to be born in (clone3 CLONE_INTO_CGROUP), best effort
+    int extra_fd = -1;                // becomes descriptor 3 when given; everything else is closed
+    bool new_session = true;          // setsid(2); false: stays in our session and process group
+    bool controlling_tty = false;     // stdin_fd is a terminal that becomes the session's own
+    std::optional<Credentials> user;  // absent: ours
+    std::uint64_t nofile_soft = 0;    // RLIMIT_NOFILE soft limit for the child; 0: ours
+    int oom_score_adj = 0;            // written when not 0, best effort
+    int cgroup_fd = -1;  // a cgroup v2 directory to be born in (clone3 CLONE_INTO_CGROUP), best effort
 };
 
-// Blocks until the child has executed the program or failed to. On success the child exists and its end is the
-// Reaper's. On failure nothing is left behind, and the error names stage and errno: "chdir /x: permission denied",
-// "exec /bin/x: argument list too long".
-// Any thread.
+// Blocks until the child has executed the program or failed to. On success the child exists and its end is
+// the Reaper's. On failure nothing is left behind, and the error names stage and errno: "chdir /x: permission
+// denied", "exec /bin/x: argument list too long". Any thread.
 Result<pid_t> spawn(const SpawnSpec& spec);
 
 // execvp(3)'s search: `name` with a slash is taken as it is, else the first executable regular file in the
-// directories of `path` (relative ones are relative to `cwd`). Blocks. not_found or permission_denied when there is none.
+// directories of `path` (relative ones are relative to `cwd`). Blocks. not_found or permission_denied when
+// there is none.
 Result<std::string> find_program(const std::string& name, const std::string& path, const std::string& cwd);
 
 }  // namespace sandbox

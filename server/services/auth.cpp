@@ -48,7 +48,8 @@ Result<> store_secret(const std::string& path, const std::string& secret) {
         ::unlink(staged.c_str());
         return error;
     };
-    if (::write(file.get(), secret.data(), secret.size()) != static_cast<ssize_t>(secret.size())) return give_up("write");
+    if (::write(file.get(), secret.data(), secret.size()) != static_cast<ssize_t>(secret.size()))
+        return give_up("write");
     if (::fchmod(file.get(), 0600) != 0) return give_up("chmod");
     if (::fsync(file.get()) != 0) return give_up("sync");
     if (::rename(staged.c_str(), path.c_str()) != 0) return give_up("rename");
@@ -117,7 +118,8 @@ std::optional<std::string> bearer_token(const std::string* authorization) {
         if (std::tolower(static_cast<unsigned char>((*authorization)[i])) != kScheme[i]) return std::nullopt;
     }
     std::string token = authorization->substr(kScheme.size());
-    // A token with blanks around it would be trimmed when it is read back after a restart, and lock its owner out.
+    // A token with blanks around it would be trimmed when it is read back after a restart, and lock its owner
+    // out.
     if (trimmed(token) != token) return std::nullopt;
     return token;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Who may use the API: whoever knows the secret. Static mode has it from the start; in pool mode the first well-formed
-// bearer token claims the sandbox and is kept on disk.
+// Who may use the API: whoever knows the secret. Static mode has it from the start; in pool mode the first
+// well-formed bearer token claims the sandbox and is kept on disk.
 
 #include <memory>
 #include <optional>
@@ -20,7 +20,8 @@ enum class AuthVerdict {
     claim_failed,  // pool mode: the first claim could not be stored; nothing was claimed
 };
 
-// Loop thread. Keeps a digest, never the secret; comparison takes the same time wherever the first difference is.
+// Loop thread. Keeps a digest, never the secret; comparison takes the same time wherever the first difference
+// is.
 class Auth {
   public:
     // Static mode. Wipes `secret`.

@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::size_t kReadSize = 64 * 1024;  // a pipe's default capacity: one read empties it
+constexpr std::size_t kReadSize = 64 * 1024;     // a pipe's default capacity: one read empties it
 constexpr std::size_t kTurnBytes = 1024 * 1024;  // then others get a turn on the loop
 constexpr Milliseconds kAfterKill{5000};
 constexpr int kDrainCap = 10;  // drain times after which even a busy background job does not hold up the end
@@ -56,9 +56,9 @@ class ReadBuffer {
 struct OutputStream {
     std::unique_ptr<ReadEnd> end;
     bool at_end = true;
-    bool waiting = false;               // for the command to write
+    bool waiting = false;  // for the command to write
     std::uint64_t bytes = 0;
-    std::uint64_t bytes_due = 0;        // read plus lying in the pipe when the leader ended
+    std::uint64_t bytes_due = 0;  // read plus lying in the pipe when the leader ended
 };
 
 }  // namespace
@@ -97,6 +97,7 @@ struct Command::Impl {
         }
         return true;
     }
+    bool unkillable() const { return terminated && outcome == KillOutcome::survivors; }
     bool delivered_what_was_due() const {
         for (const OutputStream& s : streams) {
             if (!s.at_end && s.bytes < s.bytes_due) return false;
@@ -132,9 +133,8 @@ struct Command::Impl {
 Command::Command(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Command::~Command() = default;
 
-Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::start(CommandEnvironment& environment,
-                                                                                   CommandSpec spec,
-                                                                                   std::shared_ptr<OutputSink> sink) {
+Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::start(
+    CommandEnvironment& environment, CommandSpec spec, std::shared_ptr<OutputSink> sink) {
     std::string marker = uuid_v4();
     environment.reaper.begin_spawn();
     auto job = [&environment, &spec, &marker] { return spawn_command(environment, spec, marker); };
@@ -249,7 +249,8 @@ Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
 Task<CommandEnd> Command::wait(EndRule rule) {
     auto self = shared_from_this();
     Impl& impl = *impl_;
-    while (!impl.exit || impl.terminating) co_await impl.changed.wait();
+    while (impl.terminating || (!impl.exit && !impl.unkillable())) co_await impl.changed.wait();
+    if (!impl.exit) co_return end_record();
     if (rule == EndRule::exit_and_eof) {
         while (!impl.all_at_end()) co_await impl.changed.wait();
     } else {
@@ -275,11 +276,15 @@ Task<CommandEnd> Command::wait_exit() {
 
 CommandEnd Command::end_record() const {
     CommandEnd end;
-    end.exit = *impl_->exit;
+    if (impl_->exit) {
+        end.exit = *impl_->exit;
+    } else {
+        end.survives = true;
+    }
     end.timed_out = impl_->timed_out;
     end.killed_by_us = impl_->killed_by_us;
     end.pipes_open = !impl_->all_at_end();
-    end.duration = impl_->exited_at - impl_->started;
+    end.duration = (impl_->exit ? impl_->exited_at : Clock::now()) - impl_->started;
     return end;
 }
 
@@ -321,7 +326,8 @@ Task<> Command::run_termination(std::shared_ptr<Command> self) {
         if (killing && !impl.exit) ::kill(-impl.tree.leader, SIGKILL);
         TreeId tree = impl.tree;
         auto job = [&tree, &termed, killing] {
-            std::set<ProcessKey> fresh;  // SIGKILL goes out again and again: a fork may have slipped through the scan.
+            std::set<ProcessKey>
+                fresh;  // SIGKILL goes out again and again: a fork may have slipped through the scan.
             return signal_tree(tree, killing ? SIGKILL : SIGTERM, killing ? fresh : termed);
         };
         std::size_t living = co_await impl.environment.work_pool.run(job);
@@ -384,7 +390,8 @@ Task<Result<>> Command::write_stdin(std::string bytes) {
 }
 
 Result<> Command::close_stdin() {
-    if (has_pty()) return Error{Errc::failed_precondition, "a terminal has no end of input; send Ctrl-D (0x04)", 0};
+    if (has_pty())
+        return Error{Errc::failed_precondition, "a terminal has no end of input; send Ctrl-D (0x04)", 0};
     if (impl_->input) impl_->input->close();
     return Result<>();
 }

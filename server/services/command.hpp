@@ -32,13 +32,14 @@ enum class StdinMode {
 struct CommandSpec {
     std::string shell_command;      // run as `sh -c <it>` when `args` is empty; of any length
     std::vector<std::string> args;  // an argv, run without a shell
-    std::vector<std::pair<std::string, std::string>> env;  // on top of the daemon's (scrubbed) one; later ones win
-    bool clean_env = false;         // `env` is the whole environment
-    std::string cwd;                // empty: the daemon's
-    std::string user;               // name or number; empty: the daemon's
+    std::vector<std::pair<std::string, std::string>>
+        env;                 // on top of the daemon's (scrubbed) one; later ones win
+    bool clean_env = false;  // `env` is the whole environment
+    std::string cwd;         // empty: the daemon's
+    std::string user;        // name or number; empty: the daemon's
     StdinMode stdin_mode = StdinMode::null;
-    std::optional<PtySize> pty;     // a terminal instead of the three pipes
-    Milliseconds timeout{0};        // then the tree is ended and the end says timed_out; 0: none
+    std::optional<PtySize> pty;  // a terminal instead of the three pipes
+    Milliseconds timeout{0};     // then the tree is ended and the end says timed_out; 0: none
     int oom_score_adj = 0;
 };
 
@@ -50,7 +51,8 @@ struct CommandError {
 
 // When a command counts as ended.
 enum class EndRule {
-    // The leader has ended, and then its pipes were silent for the drain time or at their end; everything that was
+    // The leader has ended, and then its pipes were silent for the drain time or at their end; everything
+    // that was
     // written before the leader's end is delivered.
     exit_and_drain,
     // The leader has ended and all pipes are at their end.
@@ -62,13 +64,15 @@ struct CommandEnd {
     bool timed_out = false;
     bool killed_by_us = false;  // kill, timeout, disconnect or shutdown asked for the end
     bool pipes_open = false;    // somebody still holds a pipe
+    bool survives =
+        false;  // SIGKILL did not end the leader: how it ends is not known, and `exit` says nothing
     std::chrono::nanoseconds duration{0};
 };
 
 enum class KillOutcome {
-    gone,         // nothing of the tree lives
-    nothing_left, // and nothing lived when we were asked
-    survivors,    // not gone 5 s after SIGKILL
+    gone,          // nothing of the tree lives
+    nothing_left,  // and nothing lived when we were asked
+    survivors,     // not gone 5 s after SIGKILL
 };
 
 // What every command needs of its surroundings. Outlives all commands.
@@ -77,11 +81,12 @@ struct CommandEnvironment {
     BlockingPool& spawn_pool;  // clone and execve: a hung working directory blocks one of its threads
     BlockingPool& work_pool;   // reading /proc
     Reaper& reaper;
-    std::vector<std::pair<std::string, std::string>> base_env;  // the daemon's own, without what commands must not see
-    std::uint64_t nofile_soft = 0;   // the limit commands get back
+    std::vector<std::pair<std::string, std::string>>
+        base_env;                   // the daemon's own, without what commands must not see
+    std::uint64_t nofile_soft = 0;  // the limit commands get back
     Milliseconds drain{100};
     Milliseconds kill_grace{5000};
-    int null_fd = -1;                // /dev/null, opened at start
+    int null_fd = -1;  // /dev/null, opened at start
     std::uint64_t commands_started = 0;
     std::uint64_t commands_running = 0;
     std::uint64_t output_bytes = 0;
@@ -89,11 +94,11 @@ struct CommandEnvironment {
 
 class Command : public std::enable_shared_from_this<Command> {
   public:
-    // Spawns. Without a sink (null) output waits in the pipes until attach_sink(). The command then lives until its leader has ended and its pipes are closed, whoever holds this
-    // object: dropping the last pointer ends nothing. Ending it is terminate()'s.
-    static Task<boost::system::result<std::shared_ptr<Command>, CommandError>> start(CommandEnvironment& environment,
-                                                                                     CommandSpec spec,
-                                                                                     std::shared_ptr<OutputSink> sink);
+    // Spawns. Without a sink (null) output waits in the pipes until attach_sink(). The command then lives
+    // until its leader has ended and its pipes are closed, whoever holds this object: dropping the last
+    // pointer ends nothing. Ending it is terminate()'s.
+    static Task<boost::system::result<std::shared_ptr<Command>, CommandError>> start(
+        CommandEnvironment& environment, CommandSpec spec, std::shared_ptr<OutputSink> sink);
     ~Command();
 
     pid_t pid() const;
@@ -111,12 +116,12 @@ class Command : public std::enable_shared_from_this<Command> {
     // Gives output to `sink` from now on; once, for a command started without one.
     void attach_sink(std::shared_ptr<OutputSink> sink);
 
-    // The present sink gets nothing more once this returns; later output is read and dropped, so that nobody of the
-    // tree gets SIGPIPE. Waits for a delivery that is under way.
+    // The present sink gets nothing more once this returns; later output is read and dropped, so that nobody
+    // of the tree gets SIGPIPE. Waits for a delivery that is under way.
     Task<> detach_sink();
 
-    // Ends the whole tree: SIGTERM, after `grace` SIGKILL, repeated until nothing lives or 5 s after the first
-    // SIGKILL have passed. A second call joins the first; a shorter grace shortens it.
+    // Ends the whole tree: SIGTERM, after `grace` SIGKILL, repeated until nothing lives or 5 s after the
+    // first SIGKILL have passed. A second call joins the first; a shorter grace shortens it.
     Task<KillOutcome> terminate(Milliseconds grace);
     // The same without waiting.
     void start_terminating(Milliseconds grace);

@@ -29,7 +29,9 @@ constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/
 
 using Variables = std::vector<std::pair<std::string, std::string>>;
 
-CommandError not_started(Error error) { return CommandError{CommandError::Kind::not_started, std::move(error)}; }
+CommandError not_started(Error error) {
+    return CommandError{CommandError::Kind::not_started, std::move(error)};
+}
 
 // Variables in the order of first appearance, the last value of each.
 Variables merge(const Variables& base, const Variables& on_top) {
@@ -90,7 +92,8 @@ Result<std::string> find_shell(const CommandEnvironment& environment) {
     for (const char* fallback : {"/bin/sh", "/usr/bin/sh", "/bin/bash", "/bin/dash", "/bin/ash"}) {
         if (::access(fallback, X_OK) == 0) return std::string(fallback);
     }
-    return Error{Errc::not_found, "there is no shell (sh) in this image: use \"args\" to run a program without one", ENOENT};
+    return Error{Errc::not_found,
+                 "there is no shell (sh) in this image: use \"args\" to run a program without one", ENOENT};
 }
 
 struct Terminal {
@@ -132,14 +135,18 @@ Result<> apply_user(const CommandSpec& spec, SpawnSpec& out, Variables& variable
 
 }  // namespace
 
-SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec, const std::string& marker) {
+SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec,
+                           const std::string& marker) {
     if (!spec.cwd.empty()) {
-        struct stat info{};
+        struct stat info {};
         bool usable = spec.cwd.find('\0') == std::string::npos;
-        if (usable && ::stat(spec.cwd.c_str(), &info) != 0) usable = errno == EACCES;  // Told by chdir, with its stage.
-        else if (usable) usable = S_ISDIR(info.st_mode);
+        if (usable && ::stat(spec.cwd.c_str(), &info) != 0)
+            usable = errno == EACCES;  // Told by chdir, with its stage.
+        else if (usable)
+            usable = S_ISDIR(info.st_mode);
         if (!usable) {
-            return CommandError{CommandError::Kind::bad_cwd, {Errc::invalid_argument, "Invalid working directory: " + spec.cwd, 0}};
+            return CommandError{CommandError::Kind::bad_cwd,
+                                {Errc::invalid_argument, "Invalid working directory: " + spec.cwd, 0}};
         }
     }
 
@@ -183,7 +190,8 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
         }
     } else {
         const std::string* path = find_variable(variables, "PATH");
-        Result<std::string> program = find_program(spec.args[0], path != nullptr ? *path : kDefaultPath, spec.cwd);
+        Result<std::string> program =
+            find_program(spec.args[0], path != nullptr ? *path : kDefaultPath, spec.cwd);
         if (!program) return not_started(program.error());
         child.program = *program;
         child.argv = spec.args;

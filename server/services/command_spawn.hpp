@@ -1,5 +1,6 @@
 #pragma once
-// The blocking half of starting a command: everything between a CommandSpec and a running child. Pool threads.
+// The blocking half of starting a command: everything between a CommandSpec and a running child. Pool
+// threads.
 
 #include <sys/types.h>
 
@@ -20,6 +21,7 @@ struct SpawnedCommand {
 using SpawnOutcome = boost::system::result<SpawnedCommand, CommandError>;
 
 // `marker` is the value of kMarkerVariable. Reads only constants of `environment`.
-SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec, const std::string& marker);
+SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec,
+                           const std::string& marker);
 
 }  // namespace sandbox

@@ -4,10 +4,14 @@ namespace sandbox {
 
 const char* state_name(ProcessState state) {
     switch (state) {
-        case ProcessState::running: return "running";
-        case ProcessState::completed: return "completed";
-        case ProcessState::failed: return "failed";
-        default: return "killed";
+        case ProcessState::running:
+            return "running";
+        case ProcessState::completed:
+            return "completed";
+        case ProcessState::failed:
+            return "failed";
+        default:
+            return "killed";
     }
 }
 
@@ -19,8 +23,8 @@ LineSplitter& LogSink::splitter(StreamId stream) { return splitters_[static_cast
 
 void LogSink::store(StreamId stream, const LinePiece& piece) {
     auto now = std::chrono::system_clock::now().time_since_epoch();
-    log_->append(stream, std::chrono::duration_cast<std::chrono::nanoseconds>(now).count(), piece.text, piece.eol,
-                 piece.partial);
+    log_->append(stream, std::chrono::duration_cast<std::chrono::nanoseconds>(now).count(), piece.text,
+                 piece.eol, piece.partial);
 }
 
 Task<> LogSink::on_output(StreamId stream, std::string_view bytes) {

@@ -1,5 +1,6 @@
 #pragma once
-// A command that was started to live by itself: it has an id, a state and a log, and outlives every connection.
+// A command that was started to live by itself: it has an id, a state and a log, and outlives every
+// connection.
 
 #include <chrono>
 #include <cstdint>
@@ -25,8 +26,8 @@ const char* state_name(ProcessState state);
 
 enum class Dialect : std::uint8_t { koyeb, envd };
 
-// Lines of a process into its log. Held pieces without a newline are kept until the newline, the end of the stream, or
-// flush().
+// Lines of a process into its log. Held pieces without a newline are kept until the newline, the end of the
+// stream, or flush().
 class LogSink final : public OutputSink {
   public:
     explicit LogSink(std::shared_ptr<LogStore> log);
@@ -45,8 +46,8 @@ class LogSink final : public OutputSink {
 // Loop thread; shared by the table, handlers that are looking at it, and its own watcher.
 class ManagedProcess {
   public:
-    ManagedProcess(std::string id, Dialect dialect, CommandSpec spec, std::string tag, std::shared_ptr<Command> command,
-                   std::shared_ptr<LogStore> log, Loop& loop);
+    ManagedProcess(std::string id, Dialect dialect, CommandSpec spec, std::string tag,
+                   std::shared_ptr<Command> command, std::shared_ptr<LogStore> log, Loop& loop);
 
     const std::string& id() const { return id_; }
     const std::string& tag() const { return tag_; }

@@ -10,9 +10,9 @@ namespace sandbox {
 
 enum class StreamId : std::uint8_t { stdout_, stderr_, pty };
 
-// Takes the bytes of a command's streams in the order they were read. Loop thread. The next read of that stream
-// waits for the returned task: that is the back-pressure. Calls for different streams can overlap in time.
-// It must not throw, and must take (and may drop) everything for as long as the command lives.
+// Takes the bytes of a command's streams in the order they were read. Loop thread. The next read of that
+// stream waits for the returned task: that is the back-pressure. Calls for different streams can overlap in
+// time. It must not throw, and must take (and may drop) everything for as long as the command lives.
 class OutputSink {
   public:
     virtual ~OutputSink() = default;

@@ -13,8 +13,8 @@ Task<ProcessTable::Started> ProcessTable::start(CommandSpec spec, Dialect dialec
     CommandSpec started_spec = spec;
     auto started = co_await Command::start(environment_, std::move(started_spec), sink);
     if (!started) co_return started.error();
-    auto process = std::make_shared<ManagedProcess>(uuid_v4(), dialect, std::move(spec), std::move(tag), *started,
-                                                    std::move(log), environment_.loop);
+    auto process = std::make_shared<ManagedProcess>(uuid_v4(), dialect, std::move(spec), std::move(tag),
+                                                    *started, std::move(log), environment_.loop);
     auto position = processes_.insert(processes_.end(), process);
     by_id_.emplace(process->id(), position);
     spawn_task(environment_.loop, "process watcher", watch(process, std::move(sink)));
@@ -71,10 +71,18 @@ ProcessTable::Counts ProcessTable::counts() const {
     Counts counts;
     for (const auto& process : processes_) {
         switch (process->state()) {
-            case ProcessState::running: ++counts.running; break;
-            case ProcessState::completed: ++counts.completed; break;
-            case ProcessState::failed: ++counts.failed; break;
-            case ProcessState::killed: ++counts.killed; break;
+            case ProcessState::running:
+                ++counts.running;
+                break;
+            case ProcessState::completed:
+                ++counts.completed;
+                break;
+            case ProcessState::failed:
+                ++counts.failed;
+                break;
+            case ProcessState::killed:
+                ++counts.killed;
+                break;
         }
     }
     return counts;

@@ -27,8 +27,8 @@ class ProcessTable {
     // In the order of their start.
     std::vector<std::shared_ptr<ManagedProcess>> list() const;
 
-    // Ends everything that still runs, `grace` between SIGTERM and SIGKILL; returns when all is gone or the deadline of
-    // each has passed.
+    // Ends everything that still runs, `grace` between SIGTERM and SIGKILL; returns when all is gone or the
+    // deadline of each has passed.
     void start_terminating_all(Milliseconds grace);
 
     struct Counts {
