@@ -133,6 +133,8 @@ Result<std::size_t> read_at(const OpenedFile& file, std::uint64_t offset, std::s
 struct WriteOptions {
     bool append = false;
     std::optional<mode_t> mode;  // exactly these bits, also when the file exists; else kept, or 0666 & ~umask
+    std::optional<mode_t> mode_if_new;  // exactly these bits when this call makes the file
+    bool must_be_new = false;           // an existing name, a link too, is "open <p>: file exists"
     bool create_parents = false;
     std::optional<Owner> owner;  // of the file, also when it exists, and of parents that are made; else kept
     std::optional<Metadata> metadata;  // replaces what there was, as far as the file system has attributes

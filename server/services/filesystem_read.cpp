@@ -1,0 +1,115 @@
+// open_for_read, read_at.
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "services/filesystem_detail.hpp"
+
+namespace sandbox::files {
+namespace {
+
+using namespace detail;
+
+constexpr long kFuseMagic = 0x65735546;  // linux/magic.h of Debian 12 has no FUSE_SUPER_MAGIC
+
+bool size_is_known(int fd, const struct stat& info) {
+    struct statfs system {};
+    if (!S_ISREG(info.st_mode) || ::fstatfs(fd, &system) != 0) return S_ISREG(info.st_mode);
+    switch (static_cast<long>(system.f_type)) {
+        case PROC_SUPER_MAGIC:
+        case SYSFS_MAGIC:
+        case CGROUP_SUPER_MAGIC:
+        case CGROUP2_SUPER_MAGIC:
+        case DEBUGFS_MAGIC:
+        case TRACEFS_MAGIC:
+        case SECURITYFS_MAGIC:
+            return false;
+        case kFuseMagic:
+            return info.st_size != 0;
+        default:
+            return true;
+    }
+}
+
+bool is_special(Kind kind) { return kind != Kind::file && kind != Kind::directory; }
+
+Error refusal(const std::string& path, Kind kind) {
+    std::string message = "open " + path + ": is ";
+    message += kind_with_article(kind);
+    if (kind != Kind::socket) message += ", which is only read with a length";
+    return Error{Errc::invalid_argument, std::move(message), EINVAL};
+}
+
+// False when nothing came in time.
+bool wait_readable(const OpenedFile& file) {
+    while (true) {
+        auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(file.wait_until - std::chrono::steady_clock::now());
+        pollfd entry{file.fd.get(), POLLIN, 0};
+        int ready = ::poll(&entry, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+        if (ready >= 0) return ready > 0;
+        if (errno != EINTR) return true;  // Let read(2) tell.
+    }
+}
+
+}  // namespace
+
+Result<OpenedFile> open_for_read(const std::string& path, const ReadOptions& options) {
+    if (has_nul(path)) return path_error("open", path, EINVAL);
+    // Looked at before it is opened: opening a FIFO lets its writer go on, and opening a device may do
+    // anything.
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0) return path_error("open", path, errno);
+    Kind kind = kind_of(info.st_mode);
+    if (is_special(kind) && !options.bounded) return refusal(path, kind);
+
+    OpenedFile file;
+    file.fd = open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (!file.fd || ::fstat(file.fd.get(), &info) != 0) return path_error("open", path, errno);
+    file.kind = kind_of(info.st_mode);
+    if (file.kind == Kind::directory) return path_error("read", path, EISDIR);
+    if (is_special(file.kind) && !options.bounded) return refusal(path, file.kind);
+    file.path = path;
+    file.size = static_cast<std::uint64_t>(info.st_size);
+    file.size_known = size_is_known(file.fd.get(), info);
+    if (file.kind == Kind::block_device) {
+        off_t end = ::lseek(file.fd.get(), 0, SEEK_END);
+        file.size_known = end > 0;
+        file.size = static_cast<std::uint64_t>(std::max<off_t>(end, 0));
+    }
+    file.mode = permission_bits(info.st_mode);
+    file.modified = to_time(info.st_mtim);
+    file.inode = info.st_ino;
+    file.device = info.st_dev;
+    file.wait_until = std::chrono::steady_clock::now() + kStreamPatience;
+    return file;
+}
+
+Result<std::size_t> read_at(const OpenedFile& file, std::uint64_t offset, std::span<char> out) {
+    if (out.empty()) return std::size_t{0};
+    if (offset > INT64_MAX) return path_error("read", file.path, EINVAL);
+    bool positioned = file.kind == Kind::file || file.kind == Kind::block_device;
+    // A FIFO that nobody has opened for writing yet reads as ended, but polls as empty.
+    if (!positioned && !wait_readable(file)) return std::size_t{0};
+    while (true) {
+        ssize_t count = positioned
+                            ? ::pread(file.fd.get(), out.data(), out.size(), static_cast<off_t>(offset))
+                            : ::read(file.fd.get(), out.data(), out.size());
+        if (count >= 0) return static_cast<std::size_t>(count);
+        if (errno == EINTR) continue;
+        if (errno == ESPIPE && positioned) {
+            positioned = false;
+            continue;
+        }
+        if (errno != EAGAIN) return path_error("read", file.path, errno);
+        if (!wait_readable(file)) return std::size_t{0};
+    }
+}
+
+}  // namespace sandbox::files
