@@ -73,6 +73,7 @@ class Daemon {
     Reaper reaper_;
     UniqueFd null_fd_{::open("/dev/null", O_RDWR | O_CLOEXEC)};
     SpillDir spill_dir_;
+    CgroupPool cgroups_;
     CommandEnvironment commands_;
     LogBudget logs_;
     ProcessTable processes_;
@@ -92,8 +93,17 @@ class Daemon {
 Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener)
     : config_(std::move(config)),
       spill_dir_(config_.spill_dir, environment_value("TMPDIR")),
-      commands_{loop_,       spawn_pool_,   work_pool_,         reaper_,       public_environment(),
-                nofile_soft, config_.drain, config_.kill_grace, null_fd_.get()},
+      cgroups_(config_.cgroups),
+      commands_{loop_,
+                spawn_pool_,
+                work_pool_,
+                reaper_,
+                public_environment(),
+                nofile_soft,
+                config_.drain,
+                config_.kill_grace,
+                null_fd_.get(),
+                cgroups_.available() ? &cgroups_ : nullptr},
       logs_(loop_, file_pool_, spill_dir_, log_limits(config_)),
       processes_(commands_, logs_),
       binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get())}),
@@ -160,6 +170,7 @@ void Daemon::finish() {
     forwarder_.stop();
     forwarder_.close_all();
     http_.stop();
+    cgroups_.clean_up();
     loop_.stop();
 }
 

@@ -98,6 +98,12 @@ Result<> set_mode(Config& config, const std::string& value) {
     return Result<>();
 }
 
+Result<> set_cgroups(Config& config, const std::string& value) {
+    if (value != "auto" && value != "off") return bad("value", value, "want auto or off");
+    config.cgroups = value == "auto";
+    return Result<>();
+}
+
 Result<> set_level(Config& config, const std::string& value) {
     config.log_level = log::level_from(value);
     return Result<>();
@@ -157,6 +163,8 @@ constexpr Setting kSettings[] = {
      set_number<std::uint64_t, &Config::run_memory, 0>},
     {"SANDBOX_SPILL_DIR", "--spill-dir", "DIR", "where spilled output goes ($TMPDIR, /tmp, ...)",
      set_text<std::string, &Config::spill_dir>},
+    {"SANDBOX_CGROUPS", "--cgroups", "MODE", "a cgroup for every command where possible: auto or off (auto)",
+     set_cgroups},
 };
 
 std::string help_text() {

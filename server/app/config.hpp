@@ -34,6 +34,7 @@ struct Config {
     std::uint64_t log_lines = 10'000;
     std::uint64_t run_memory = 4ULL * 1024 * 1024;  // of a /run's output, before it spills
     std::string spill_dir;
+    bool cgroups = true;                  // a cgroup for every command, where they can be had
     std::vector<std::string> entrypoint;  // behind "--"
 };
 

@@ -14,6 +14,7 @@
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/unique_fd.hpp"
@@ -123,7 +124,12 @@ std::optional<std::vector<ProcessInfo>> all_processes() {
     return processes;
 }
 
-std::vector<ProcessInfo> members_of(const TreeId& tree, const std::vector<ProcessInfo>& processes) {
+std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup,
+                                    const std::vector<ProcessInfo>& processes) {
+    std::unordered_set<pid_t> in_cgroup;
+    if (cgroup != nullptr) {
+        for (pid_t pid : cgroup->processes()) in_cgroup.insert(pid);
+    }
     std::unordered_map<pid_t, const ProcessInfo*> by_pid;
     for (const ProcessInfo& process : processes) by_pid.emplace(process.pid, &process);
     // A number freed by the reaped leader may now lead somebody else's session.
@@ -153,7 +159,8 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const std::vector<Proces
             chain.push_back(at);
             const ProcessInfo& info = *found->second;
             bool is_leader = at == tree.leader && !tree.leader_reaped;
-            if (is_leader || (session_counts && info.session == tree.leader) || has_marker(at, entry)) {
+            if (is_leader || in_cgroup.contains(at) || (session_counts && info.session == tree.leader) ||
+                has_marker(at, entry)) {
                 verdict = Verdict::member;
             }
         }
@@ -180,7 +187,7 @@ void send(const ProcessInfo& process, int signal) {
 
 }  // namespace
 
-std::size_t signal_tree(const TreeId& tree, int signal, std::set<ProcessKey>& already) {
+std::size_t signal_tree(const TreeId& tree, const Cgroup* cgroup, int signal, std::set<ProcessKey>& already) {
     DescriptorReserve::Loan descriptors(g_reserve);
     std::optional<std::vector<ProcessInfo>> processes = all_processes();
     if (!processes) {
@@ -190,7 +197,7 @@ std::size_t signal_tree(const TreeId& tree, int signal, std::set<ProcessKey>& al
         return 1;
     }
     std::size_t living = 0;
-    for (const ProcessInfo& process : members_of(tree, *processes)) {
+    for (const ProcessInfo& process : members_of(tree, cgroup, *processes)) {
         if (process.state == 'Z' || process.state == 'X') continue;
         ++living;
         if (signal == 0 || !already.emplace(process.pid, process.start).second) continue;

@@ -13,6 +13,8 @@
 #include <string>
 #include <utility>
 
+#include "platform/cgroup.hpp"
+
 namespace sandbox {
 
 // The variable that marks a command's processes.
@@ -31,7 +33,8 @@ using ProcessKey = std::pair<pid_t, std::uint64_t>;
 // Sends `signal` (0: none, to count) to every living member that is not in `already`, adds those signalled to
 // it, and returns how many living (not zombie) members there are. SIGCONT follows SIGTERM, so that a stopped
 // process gets to act on it. Blocks (it reads /proc): pool threads only.
-std::size_t signal_tree(const TreeId& tree, int signal, std::set<ProcessKey>& already);
+// `cgroup` (may be null) adds its processes to the members.
+std::size_t signal_tree(const TreeId& tree, const Cgroup* cgroup, int signal, std::set<ProcessKey>& already);
 
 // The same for every living descendant of this process but `spared` and its children (0: nobody is spared).
 // As PID 1 or subreaper that is everything that was ever started. Repeats are the caller's: SIGTERM should go

@@ -67,6 +67,7 @@ struct Command::Impl {
     Impl(CommandEnvironment& e, SpawnedCommand spawned, std::shared_ptr<OutputSink> s, std::string marker)
         : environment(e), sink(std::move(s)), changed(e.loop), timeout_timer(e.loop) {
         tree.leader = spawned.pid;
+        cgroup = std::move(spawned.cgroup);
         tree.marker = std::move(marker);
         auto attach = [&](OutputStream& stream, UniqueFd fd) {
             if (!fd) return;
@@ -83,6 +84,12 @@ struct Command::Impl {
         attach(stream(StreamId::stderr_), std::move(spawned.stderr_read));
         if (spawned.stdin_write) input = std::make_unique<WriteEnd>(e.loop, std::move(spawned.stdin_write));
     }
+
+    ~Impl() {
+        if (cgroup) environment.cgroups->give_back(std::move(cgroup));
+    }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
 
     OutputStream& stream(StreamId id) { return streams[static_cast<std::size_t>(id)]; }
     bool all_at_end() const {
@@ -109,6 +116,7 @@ struct Command::Impl {
     std::shared_ptr<OutputSink> sink;
     unsigned delivering = 0;
     TreeId tree;
+    std::unique_ptr<Cgroup> cgroup;
     std::array<OutputStream, 3> streams;
     std::unique_ptr<WriteEnd> input;
     bool input_busy = false;
@@ -325,10 +333,12 @@ Task<> Command::run_termination(std::shared_ptr<Command> self) {
         if (killing && !give_up) give_up = Clock::now() + kAfterKill;
         if (killing && !impl.exit) ::kill(-impl.tree.leader, SIGKILL);
         TreeId tree = impl.tree;
-        auto job = [&tree, &termed, killing] {
-            std::set<ProcessKey>
-                fresh;  // SIGKILL goes out again and again: a fork may have slipped through the scan.
-            return signal_tree(tree, killing ? SIGKILL : SIGTERM, killing ? fresh : termed);
+        const Cgroup* cgroup = impl.cgroup.get();
+        auto job = [&tree, cgroup, &termed, killing] {
+            if (killing && cgroup != nullptr) cgroup->kill();
+            // SIGKILL goes out again and again: a fork may have slipped through the scan.
+            std::set<ProcessKey> fresh;
+            return signal_tree(tree, cgroup, killing ? SIGKILL : SIGTERM, killing ? fresh : termed);
         };
         std::size_t living = co_await impl.environment.work_pool.run(job);
         if (living > 0 || !impl.exit) seen_living = true;
@@ -367,9 +377,10 @@ Task<Result<>> Command::signal(int number, bool tree) {
         co_return Result<>();
     }
     TreeId id = impl.tree;
-    auto job = [&id, number] {
+    const Cgroup* cgroup = impl.cgroup.get();
+    auto job = [&id, cgroup, number] {
         std::set<ProcessKey> signalled;
-        return signal_tree(id, number, signalled);
+        return signal_tree(id, cgroup, number, signalled);
     };
     std::size_t living = co_await impl.environment.work_pool.run(job);
     if (living == 0) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};

@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "platform/blocking_pool.hpp"
+#include "platform/cgroup.hpp"
 #include "platform/reaper.hpp"
 #include "services/output.hpp"
 
@@ -86,7 +87,8 @@ struct CommandEnvironment {
     std::uint64_t nofile_soft = 0;  // the limit commands get back
     Milliseconds drain{100};
     Milliseconds kill_grace{5000};
-    int null_fd = -1;  // /dev/null, opened at start
+    int null_fd = -1;               // /dev/null, opened at start
+    CgroupPool* cgroups = nullptr;  // null: none
     std::uint64_t commands_started = 0;
     std::uint64_t commands_running = 0;
     std::uint64_t output_bytes = 0;

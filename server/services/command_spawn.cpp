@@ -237,8 +237,13 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
         ::fchmod(terminal.slave.get(), 0620);
     }
 
+    if (environment.cgroups != nullptr) command.cgroup = environment.cgroups->take();
+    if (command.cgroup) child.cgroup_fd = command.cgroup->fd();
     Result<pid_t> pid = spawn(child);
-    if (!pid) return not_started(pid.error());
+    if (!pid) {
+        if (command.cgroup) environment.cgroups->give_back(std::move(command.cgroup));
+        return not_started(pid.error());
+    }
     command.pid = *pid;
     command.terminal = std::move(terminal.master);
     return command;

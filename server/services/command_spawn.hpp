@@ -16,6 +16,7 @@ struct SpawnedCommand {
     UniqueFd stdout_read;
     UniqueFd stderr_read;
     UniqueFd terminal;
+    std::unique_ptr<Cgroup> cgroup;  // null where there are none
 };
 
 using SpawnOutcome = boost::system::result<SpawnedCommand, CommandError>;

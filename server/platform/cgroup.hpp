@@ -1,0 +1,61 @@
+#pragma once
+// A cgroup (v2, cgroups(7)) for every command, where the daemon may make some: then no process of a command
+// can get away from a kill, whatever it does to its session, its environment or its parents. No controllers
+// are touched, so it works wherever a directory below our own cgroup can be made; in most containers the file
+// system is read-only.
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+
+namespace sandbox {
+
+// One command's cgroup. Its calls are system calls on a kernel file system and do not block. Any thread, one
+// at a time.
+class Cgroup {
+  public:
+    Cgroup(std::string path, UniqueFd directory) : path_(std::move(path)), directory_(std::move(directory)) {}
+
+    // For SpawnSpec::cgroup_fd.
+    int fd() const { return directory_.get(); }
+    const std::string& path() const { return path_; }
+    // Living processes in it and in those that the command has made below it.
+    bool populated() const;
+    std::vector<pid_t> processes() const;
+    // SIGKILL to all of them at once, also to those being forked.
+    void kill() const;
+
+  private:
+    std::string path_;
+    UniqueFd directory_;
+};
+
+// Makes and takes back cgroups. Thread-safe. Outlives the cgroups it gave.
+class CgroupPool {
+  public:
+    // Finds out whether cgroups can be had; `enabled` false: they can't. Removes what a daemon before us has
+    // left.
+    explicit CgroupPool(bool enabled);
+    // Removes its empty cgroups.
+    ~CgroupPool();
+    CgroupPool(const CgroupPool&) = delete;
+    CgroupPool& operator=(const CgroupPool&) = delete;
+
+    bool available() const;
+    // Null when there is none to be had.
+    std::unique_ptr<Cgroup> take();
+    // An empty one is used again; one that is not is removed when it has become empty.
+    void give_back(std::unique_ptr<Cgroup> cgroup);
+    // Removes whatever is empty. For the end of the daemon.
+    void clean_up();
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sandbox
