@@ -111,7 +111,7 @@ TEST_F(ForwarderLoadTest, ABusyRelayLeavesTimeForOthers) {
         ASSERT_TRUE(server.send("pong"));
         ASSERT_EQ(client.receive_exactly(4), "pong");
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 8s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);
     stop = true;
     sender.join();
     receiver.join();

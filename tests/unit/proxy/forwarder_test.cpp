@@ -82,6 +82,23 @@ TEST_P(RelayTest, ServerHalfCloseKeepsWhatTheClientStillSends) {
     EXPECT_TRUE(all_relays_end());
 }
 
+TEST_P(RelayTest, BytesAndHalfCloseSeenInOneEvent) {
+    Backend backend;
+    start_bound(backend.port(), options());
+    auto [client, server] = pair(backend);
+    EXPECT_TRUE(client.send("1"));
+    EXPECT_EQ(server.receive_exactly(1), "1");
+    // On the loop thread, so that the forwarder looks only when both have arrived.
+    on_loop([&client = client] {
+        bool sent = client.send("2");
+        client.finish_sending();
+        return sent;
+    });
+    int error = -1;
+    EXPECT_EQ(server.receive_all(error), "2");
+    EXPECT_EQ(error, 0);
+}
+
 TEST_P(RelayTest, HalfCloseBeforeTheServerAnswersAtAll) {
     Backend backend;
     start_bound(backend.port(), options());
@@ -137,9 +154,10 @@ TEST_P(RelayTest, ResetOfTheSideThatHasHalfClosed) {
     client.finish_sending();
     EXPECT_EQ(server.receive_exactly(1), "");
     client.reset();
-    // Only writing shows it now: reading has ended before.
-    EXPECT_TRUE(eventually([&server = server] { return !server.send("x"); }));
+    // Nobody reads or writes any more, so only the event itself can tell the forwarder.
     EXPECT_TRUE(all_relays_end());
+    EXPECT_EQ(metrics().resets, 1u);
+    EXPECT_FALSE(server.send("x"));
 }
 
 TEST_P(RelayTest, WhatWasSentBeforeAResetArrives) {
@@ -271,7 +289,7 @@ TEST_F(ForwarderTest, UnboundClosesAfterAMoment) {
     EXPECT_EQ(client.end(), 0);
     auto took = Clock::now() - begin;
     EXPECT_GE(took, 95ms);
-    EXPECT_LT(took, 2s);
+    EXPECT_LT(took, 5s);
     EXPECT_TRUE(eventually([this] { return metrics().unbound == 1; }));
 }
 
@@ -296,11 +314,15 @@ TEST_F(ForwarderTest, UnboundClosesEarlierWhenTheClientActs) {
 
 TEST_F(ForwarderTest, ManyUnboundOnesEndInTurn) {
     start();
+    Socket first = connect();
+    EXPECT_TRUE(eventually([this] { return metrics().accepted == 1; }));
+    std::this_thread::sleep_for(20ms);  // So that the others are due later.
     std::vector<Socket> clients;
     for (int i = 0; i < 100; ++i) clients.push_back(connect());
+    EXPECT_EQ(first.end(), 0);
     for (Socket& client : clients) EXPECT_EQ(client.end(), 0);
     EXPECT_TRUE(all_relays_end());
-    EXPECT_EQ(metrics().unbound, 100u);
+    EXPECT_EQ(metrics().unbound, 101u);
 }
 
 TEST_F(ForwarderTest, NobodyListensClosesAtOnce) {
