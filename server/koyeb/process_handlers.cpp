@@ -179,6 +179,7 @@ Task<> handle_kill_process(net::Exchange& exchange, Context& context) {
     }
 }
 
+// g++ 12 destroys a conditional's temporary inside a co_await expression twice: messages are named first.
 Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
     std::unique_ptr<Target> target = co_await read_target(exchange, context);
     if (!target) co_return;
@@ -191,14 +192,15 @@ Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
     }
     int number = signal_number(*name);
     if (number == 0) {
-        co_await net::respond_error(exchange, 400,
-                                    name->empty() ? "Signal is required" : "unknown signal: " + *name);
+        std::string message = name->empty() ? "Signal is required" : "unknown signal: " + *name;
+        co_await net::respond_error(exchange, 400, std::move(message));
         co_return;
     }
     Result<> sent = co_await target->process->command().signal(number, *tree);
     if (!sent) {
         bool gone = sent.error().code == Errc::failed_precondition;
-        co_await respond_failure(exchange, 400, gone ? not_running(*target->process) : sent.error().message);
+        std::string message = gone ? not_running(*target->process) : sent.error().message;
+        co_await respond_failure(exchange, 400, std::move(message));
         co_return;
     }
     co_await respond_success(exchange, "Signal sent");
@@ -228,7 +230,8 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
     }
     std::shared_ptr<ManagedProcess> process = target->process;
     if (!process->command().stdin_open()) {
-        co_await respond_failure(exchange, 400, process->end() ? not_running(*process) : "stdin is not open");
+        std::string message = process->end() ? not_running(*process) : "stdin is not open";
+        co_await respond_failure(exchange, 400, std::move(message));
         co_return;
     }
     std::uint64_t offset = 0;

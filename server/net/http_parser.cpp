@@ -78,7 +78,7 @@ std::optional<BadRequest> check_request_line(std::string_view head) {
     std::size_t version_at = line.rfind(' ');
     if (version_at == std::string_view::npos) return BadRequest{};
     std::string_view version = line.substr(version_at + 1);
-    if (version == "HTTP/1.1" || version == "HTTP/1.0") return std::nullopt;
+    if (version.size() == 8 && version.starts_with("HTTP/1.") && std::isdigit(version[7]) != 0) return std::nullopt;
     bool well_formed = version.size() == 8 && version.starts_with("HTTP/") && std::isdigit(version[5]) != 0 &&
                        version[6] == '.' && std::isdigit(version[7]) != 0;
     if (well_formed && line.substr(0, 4) != "PRI ")
@@ -115,6 +115,13 @@ std::size_t find_head_end(std::string_view bytes, std::size_t search_from) {
 boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head) {
     if (has_bad_bytes(head)) return BadRequest{};
     if (auto bad = check_request_line(head)) return *bad;
+    // RFC 9110 2.5: a higher minor version is served as the highest we know, and Beast knows none above 1.
+    std::string as_11;
+    if (std::size_t minor = head.find('\r') - 1; head[minor] > '1') {
+        as_11 = head;
+        as_11[minor] = '1';
+        head = as_11;
+    }
 
     http::request_parser<http::empty_body> parser;
     parser.header_limit(kHeadLimit);
