@@ -1,5 +1,6 @@
 #include "services/log_store.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -360,6 +361,12 @@ TEST_F(LogStoreTest, AgreesWithTheModel) {
                         entries.pop_back();
                     }
                     break;
+                case 4:
+                case 5:
+                    // Starts what there is to start, and leaves writes to the file under way.
+                    loop_.restart();
+                    loop_.poll();
+                    break;
                 default:
                     if (entry.store->closed()) break;
                     for (std::size_t i = random() % 40; i-- > 0;) {
@@ -379,9 +386,9 @@ TEST_F(LogStoreTest, AgreesWithTheModel) {
             if (HasFatalFailure()) return;
         }
         entries.clear();
+        run_loop(loop_);
         EXPECT_EQ(budget_->bytes(), 0U);
         EXPECT_EQ(budget_->memory_bytes(), 0U);
-        run_loop(loop_);
     }
 }
 
@@ -446,7 +453,7 @@ TEST_F(LogStoreTest, AThousandEndedProcessesHoldLittleMemory) {
         running.push_back(make_store());
         for (int line = 0; line < 500; ++line) {
             running.back()->append(StreamId::stdout_, 0, std::string(80, 'x'), "\n", false);
-            run_task(loop_, running.back()->flow());
+            if (line % 50 == 0) run_task(loop_, running.back()->flow());
         }
     }
     EXPECT_LE(budget_->memory_bytes(), 2048U * 1000 + (24U << 20));
@@ -531,6 +538,31 @@ TEST_F(LogStoreTest, EvictionDuringAReadOfTheFileDoesNotHarmIt) {
     }
 }
 
+TEST_F(LogStoreTest, EvictionDuringAWriteToTheFileDoesNotHarmIt) {
+    for (int round = 0; round < 50; ++round) {
+        make_budget(small_limits());
+        auto store = make_store();
+        Model model;
+        for (int i = 0; i < 300; ++i) model.line(*store, std::to_string(i) + std::string(100, 'x'));
+        loop_.restart();
+        loop_.run_one();  // the first chunks are with the pool
+        for (int i = 0; i < 1000; ++i) model.line(*store, std::string(150, 'y'));
+        EXPECT_LE(store->memory_bytes(), 64U << 10);
+        run_task(loop_, store->flow());
+        EXPECT_LE(store->memory_bytes(), 8U << 10);
+        read_all(*store, model, 1, 10'000);
+        if (HasFatalFailure()) return;
+        store->close();
+        run_loop(loop_);
+        // All but a crumb is on the disk, and nothing was counted twice.
+        ASSERT_GE(budget_->disk_bytes() + 4096, budget_->bytes());
+        ASSERT_LT(store->memory_bytes(), 2048U);
+        ASSERT_EQ(budget_->memory_bytes(), store->memory_bytes());
+        store.reset();
+        ASSERT_EQ(budget_->bytes(), 0U);
+    }
+}
+
 class LogStoreFullDiskTest : public LogStoreTest {
   protected:
     // Fills a store on a disk of `disk_bytes` and checks that it is whole as far as the budgets allow.
@@ -575,6 +607,34 @@ TEST_F(LogStoreFullDiskTest, NoSpaceAtAll) {
     limits.store_lines = 100'000;
     limits.disk_retry = std::chrono::milliseconds(0);
     fill(*dir, limits, 16 << 10, 80 << 10);
+}
+
+TEST_F(LogStoreFullDiskTest, SpillsAgainWhenThereIsSpaceAgain) {
+    std::optional<SpillDir> dir;
+    UniqueFd filler;
+    test::TinyDisk disk(1 << 20, [&](const std::string& path) {
+        dir.emplace(path, "");
+        filler.reset(::open(path.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+        ASSERT_EQ(::posix_fallocate(filler.get(), 0, 1 << 20), 0);
+    });
+    if (!disk.available()) GTEST_SKIP() << disk.why_not();
+    LogLimits limits = small_limits();
+    limits.disk_retry = std::chrono::milliseconds(0);
+    budget_.emplace(loop_, pool_, *dir, limits);
+    auto ended = make_store();
+    Model model;
+    for (int i = 0; i < 100; ++i) model.line(*ended, std::string(100, 'x'));
+    ended->close();
+    run_loop(loop_);
+    EXPECT_GT(ended->memory_bytes(), 10'000U);
+    ASSERT_EQ(::ftruncate(filler.get(), 0), 0);
+    auto store = make_store();
+    Model other;
+    for (int i = 0; i < 200; ++i) other.line(*store, std::string(100, 'y'));
+    run_loop(loop_);
+    EXPECT_LT(ended->memory_bytes(), 2048U);
+    EXPECT_EQ(read_all(*ended, model, 1, 5000), 1U);
+    EXPECT_EQ(read_all(*store, other, 1, 5000), 1U);
 }
 
 TEST_F(LogStoreFullDiskTest, NoDisk) {
