@@ -54,7 +54,8 @@ Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
 
 Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context,
                                                            bool stdin_is_text) {
-    std::unique_ptr<Body> body = co_await read_json(exchange, context, stdin_is_text ? "stdin" : "");
+    const std::string_view large_key = stdin_is_text ? "stdin" : "";
+    std::unique_ptr<Body> body = co_await read_json(exchange, context, large_key);
     if (!body) co_return nullptr;
     auto request = std::make_unique<CommandRequest>();
     std::optional<Error> failure;

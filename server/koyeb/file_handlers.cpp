@@ -326,7 +326,8 @@ Task<> handle_write_file(net::Exchange& exchange, Context& context) {
     Result<files::WriteOptions> options = parse_write(request->body->fields);
     Result<bool> base64 = wants_base64(request->body->fields, "encoding");
     if (!options || !base64) {
-        co_await respond_invalid(exchange, !options ? options.error().message : base64.error().message);
+        const Error& wrong = !options ? options.error() : base64.error();
+        co_await respond_invalid(exchange, wrong.message);
         co_return;
     }
     std::unique_ptr<Spool> content = std::move(request->body->large);

@@ -187,7 +187,8 @@ Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
     Result<std::string> name = text_or_number(fields, "signal");
     Result<bool> tree = value_or(fields.boolean("tree"));
     if (!name || !tree) {
-        co_await respond_invalid(exchange, !name ? name.error().message : tree.error().message);
+        const Error& wrong = !name ? name.error() : tree.error();
+        co_await respond_invalid(exchange, wrong.message);
         co_return;
     }
     int number = signal_number(*name);
@@ -214,9 +215,8 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
     Result<bool> encoding = wants_base64(fields, "encoding");
     Result<bool> close = value_or(fields.boolean("close"));
     if (!data_type || !encoding || !close) {
-        co_await respond_invalid(exchange, !data_type  ? data_type.error().message
-                                           : !encoding ? encoding.error().message
-                                                       : close.error().message);
+        const Error& wrong = !data_type ? data_type.error() : !encoding ? encoding.error() : close.error();
+        co_await respond_invalid(exchange, wrong.message);
         co_return;
     }
     std::unique_ptr<Spool> data = std::move(target->body->large);

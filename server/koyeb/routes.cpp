@@ -10,8 +10,9 @@ using net::Method;
 
 Task<> handle_health(net::Exchange& exchange, Context& context) {
     bool draining = context.draining();
-    co_await exchange.respond(draining ? 503 : 200, "application/json",
-                              draining ? "{\"status\":\"draining\"}" : "{\"status\":\"ok\"}");
+    const char* body = draining ? "{\"status\":\"draining\"}" : "{\"status\":\"ok\"}";
+    const int status = draining ? 503 : 200;
+    co_await exchange.respond(status, "application/json", body);
 }
 
 Task<> handle_metrics(net::Exchange& exchange, Context& context) {
