@@ -79,13 +79,16 @@ struct SignalSource::Impl : std::enable_shared_from_this<SignalSource::Impl> {
         descriptor.async_wait(
             descriptor_base::wait_read, [self = shared_from_this()](boost::system::error_code ec) {
                 if (ec || !self->on_signal) return;
+                // A copy: the callback may end its own source.
+                const std::function<void(int)> callback = self->on_signal;
                 std::array<signalfd_siginfo, 16> infos;
                 ssize_t bytes;
                 while ((bytes = ::read(self->descriptor.native_handle(), infos.data(), sizeof infos)) > 0) {
                     auto count = static_cast<std::size_t>(bytes) / sizeof(signalfd_siginfo);
                     for (std::size_t i = 0; i < count && self->on_signal; ++i) {
-                        self->on_signal(static_cast<int>(infos[i].ssi_signo));
+                        callback(static_cast<int>(infos[i].ssi_signo));
                     }
+                    if (!self->on_signal) return;
                 }
                 self->wait();
             });

@@ -20,7 +20,8 @@ void prepare_process();
 // back.
 std::uint64_t raise_descriptor_limit();
 
-// Calls `on_signal(number)` on the loop for every blocked signal that arrives, SIGCHLD included.
+// Calls `on_signal(number)` on the loop for every blocked signal that arrives, SIGCHLD included. The callback
+// may destroy its source.
 class SignalSource {
   public:
     SignalSource(Loop& loop, std::function<void(int signal)> on_signal);
