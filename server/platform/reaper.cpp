@@ -43,7 +43,8 @@ void Reaper::sweep() {
             watched_.erase(found);
             on_exit(record);
         } else if (spawning_ > 0) {
-            unclaimed_.insert_or_assign(pid, record);
+            // Of two with one number the later one may be the spawned child; the earlier one was an orphan.
+            if (!unclaimed_.insert_or_assign(pid, record).second) ++orphans_;
         } else {
             ++orphans_;
         }
