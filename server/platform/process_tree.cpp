@@ -100,7 +100,11 @@ class DescriptorReserve {
 
   private:
     void fill() {
-        for (UniqueFd& fd : fds_) fd = UniqueFd(::open("/", O_PATH | O_CLOEXEC));
+        for (UniqueFd& fd : fds_) {
+            fd = UniqueFd(::open("/", O_PATH | O_CLOEXEC));
+            // Made before main: a standard descriptor that was closed at our start is not ours to take.
+            if (fd.get() < 4) fd = UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 4));
+        }
     }
     std::mutex mutex_;
     std::array<UniqueFd, 4> fds_;
