@@ -114,11 +114,19 @@ SANDBOX_RAW void raise_oom_score(const ChildPlan& plan) {
     raw(SYS_close, fd);
 }
 
-// Moves the four sources onto 0..3. They are all above 3 (signals::prepare opens 0..2 and reserves 3), except
-// that a source may be its own target.
+// Moves the four sources onto 0..3. One that is a target itself, though not its own, moves out of the way
+// first.
 SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
+    int sources[4];
     for (int target = 0; target < 4; ++target) {
-        int source = plan.fds[target];
+        sources[target] = plan.fds[target];
+        if (sources[target] < 0 || sources[target] > 3 || sources[target] == target) continue;
+        long moved = raw(SYS_fcntl, sources[target], F_DUPFD_CLOEXEC, 4);
+        if (moved < 0) fail(plan, Stage::stdio, moved);
+        sources[target] = static_cast<int>(moved);
+    }
+    for (int target = 0; target < 4; ++target) {
+        int source = sources[target];
         if (source < 0) continue;
         long result =
             source == target ? raw(SYS_fcntl, source, F_SETFD, 0) : raw(SYS_dup3, source, target, 0);
@@ -216,13 +224,28 @@ std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
     return pointers;
 }
 
+// Pool threads come and go, so theirs goes with them.
+class ReportPage {
+  public:
+    ReportPage()
+        : page_(::mmap(nullptr, sizeof(ChildReport), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                       0)) {}
+    ~ReportPage() {
+        if (page_ != MAP_FAILED) ::munmap(page_, sizeof(ChildReport));
+    }
+    ReportPage(const ReportPage&) = delete;
+    ReportPage& operator=(const ReportPage&) = delete;
+    volatile ChildReport* slot() const {
+        return page_ == MAP_FAILED ? nullptr : static_cast<volatile ChildReport*>(page_);
+    }
+
+  private:
+    void* page_;
+};
+
 volatile ChildReport* report_slot() {
-    thread_local volatile ChildReport* slot = [] {
-        void* page =
-            ::mmap(nullptr, sizeof(ChildReport), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        return page == MAP_FAILED ? nullptr : static_cast<volatile ChildReport*>(page);
-    }();
-    return slot;
+    thread_local ReportPage page;
+    return page.slot();
 }
 
 Error start_error(const SpawnSpec& spec, Stage stage, int error) {
