@@ -1,0 +1,165 @@
+#include "platform/process_tree.hpp"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <fstream>
+
+#include "support/census.hpp"
+#include "support/child.hpp"
+
+namespace sandbox {
+namespace {
+
+using test::Child;
+using test::eventually;
+
+SpawnSpec marked(const std::string& marker, std::string script) {
+    SpawnSpec spec = test::shell(std::move(script));
+    spec.env.push_back(std::string(kMarkerVariable) + "=" + marker);
+    return spec;
+}
+
+char state_of(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    std::size_t end = text.rfind(')');
+    return end == std::string::npos ? '-' : text[end + 2];
+}
+
+std::size_t count(const TreeId& tree) {
+    std::set<ProcessKey> nobody;
+    return signal_tree(tree, 0, nobody);
+}
+
+std::size_t send(const TreeId& tree, int signal) {
+    std::set<ProcessKey> fresh;
+    return signal_tree(tree, signal, fresh);
+}
+
+class ProcessTreeTest : public testing::Test {
+  protected:
+    void TearDown() override {
+        // A failed test must not leave its processes to the next.
+        if (HasFailure()) signal_descendants(SIGKILL, 0);
+        EXPECT_TRUE(test::reap_all());
+        census_.check();
+    }
+
+  private:
+    test::DescriptorCensus census_;
+};
+
+TEST_F(ProcessTreeTest, GrandchildrenAreMembersAlsoInSessionsOfTheirOwn) {
+    Child child(
+        marked("m1", "sleep 1000 & setsid sleep 1000 & setsid -f sh -c 'sleep 1000 & echo up; wait' & wait"));
+    EXPECT_EQ(child.line(), "up\n");
+    TreeId tree{child.pid(), false, "m1"};
+    // The shell, two sleeps, the shell in a session of its own and its sleep.
+    EXPECT_TRUE(eventually([&] { return count(tree) == 5; })) << count(tree);
+    EXPECT_EQ(send(tree, SIGKILL), 5U);
+    EXPECT_TRUE(test::reap_all());
+    EXPECT_EQ(count(tree), 0U);
+}
+
+TEST_F(ProcessTreeTest, AnEmptiedEnvironmentIsFoundByTheParentChain) {
+    Child child(marked("m2", "setsid env -i /bin/sh -c 'sleep 1000 & wait' & echo up; wait"));
+    EXPECT_EQ(child.line(), "up\n");
+    TreeId tree{child.pid(), false, "m2"};
+    EXPECT_TRUE(eventually([&] { return count(tree) == 3; })) << count(tree);
+    send(tree, SIGKILL);
+    EXPECT_TRUE(test::reap_all());
+}
+
+TEST_F(ProcessTreeTest, WhatOutlivesTheLeaderIsFoundBySessionAndByMarker) {
+    Child child(marked("m3", "env -i sleep 1000 & setsid -f sleep 1000; echo up"));
+    EXPECT_EQ(child.line(), "up\n");
+    EXPECT_EQ(test::wait_for(child.pid()).code(), 0);
+    TreeId tree{child.pid(), true, "m3"};
+    EXPECT_TRUE(eventually([&] { return count(tree) == 2; })) << count(tree);
+    EXPECT_EQ(send(tree, SIGTERM), 2U);
+    EXPECT_TRUE(test::reap_all());
+    EXPECT_EQ(count(tree), 0U);
+}
+
+TEST_F(ProcessTreeTest, OthersAreLeftAlone) {
+    Child mine(marked("mine", "echo up; read line"));
+    Child other(marked("mine-too", "echo up; read line; echo lived"));
+    Child unmarked(test::shell("echo up; read line; echo lived"));
+    EXPECT_EQ(mine.line(), "up\n");
+    EXPECT_EQ(other.line(), "up\n");
+    EXPECT_EQ(unmarked.line(), "up\n");
+    TreeId tree{mine.pid(), false, "mine"};
+    EXPECT_EQ(send(tree, SIGKILL), 1U);
+    EXPECT_EQ(test::wait_for(mine.pid()).signal(), SIGKILL);
+    other.close_stdin();
+    unmarked.close_stdin();
+    EXPECT_EQ(other.rest(), "lived\n");
+    EXPECT_EQ(unmarked.rest(), "lived\n");
+}
+
+TEST_F(ProcessTreeTest, TheMarkerIsAWholeVariable) {
+    SpawnSpec spec = test::shell("echo up; read line");
+    spec.env.push_back("X" + std::string(kMarkerVariable) + "=m4");
+    spec.env.push_back(std::string(kMarkerVariable) + "=m44");
+    spec.env.push_back("TEXT=" + std::string(kMarkerVariable) + "=m4");
+    Child child(spec);
+    EXPECT_EQ(child.line(), "up\n");
+    TreeId somebody_elses{1, true, "m4"};
+    EXPECT_EQ(count(somebody_elses), 0U);
+    child.close_stdin();
+}
+
+TEST_F(ProcessTreeTest, AStoppedProcessGetsToActOnSigterm) {
+    Child child(
+        marked("m5", "trap 'echo bye; exit 7' TERM; echo up; kill -STOP $$; while :; do read line; done"));
+    EXPECT_EQ(child.line(), "up\n");
+    EXPECT_TRUE(eventually([&] { return state_of(child.pid()) == 'T'; }));
+    TreeId tree{child.pid(), false, "m5"};
+    EXPECT_EQ(send(tree, SIGTERM), 1U);
+    EXPECT_EQ(child.line(), "bye\n");
+    EXPECT_EQ(test::wait_for(child.pid()).code(), 7);
+}
+
+TEST_F(ProcessTreeTest, NobodyIsSignalledTwice) {
+    // WINCH is above TERM in number: a shell runs the traps of two pending signals in that order.
+    Child child(marked(
+        "m6", "trap 'echo term' TERM; trap 'echo bye; exit' WINCH; echo up; while :; do read line; done"));
+    EXPECT_EQ(child.line(), "up\n");
+    TreeId tree{child.pid(), false, "m6"};
+    std::set<ProcessKey> already;
+    EXPECT_EQ(signal_tree(tree, SIGTERM, already), 1U);
+    EXPECT_EQ(already.size(), 1U);
+    EXPECT_EQ(child.line(), "term\n");
+    EXPECT_EQ(signal_tree(tree, SIGTERM, already), 1U) << "it is still a living member";
+    send(tree, SIGWINCH);
+    EXPECT_EQ(child.rest(), "bye\n");
+}
+
+TEST_F(ProcessTreeTest, ZombiesDoNotLive) {
+    Child child(marked("m7", "exit 3"));
+    EXPECT_TRUE(eventually([&] { return state_of(child.pid()) == 'Z'; }));
+    TreeId tree{child.pid(), false, "m7"};
+    EXPECT_EQ(count(tree), 0U);
+    EXPECT_EQ(send(tree, SIGKILL), 0U);
+    EXPECT_EQ(test::wait_for(child.pid()).code(), 3);
+}
+
+TEST_F(ProcessTreeTest, AllDescendantsButOneTree) {
+    Child spared(test::shell("sh -c 'echo up; read line; echo lived' & wait"));
+    Child first(test::shell("setsid env -i /bin/sh -c 'echo up; sleep 1000' & wait"));
+    Child second(marked("m8", "echo up; kill -STOP $$"));
+    // The shell gives a background job an empty stdin: the inner one reads the end at once and is done.
+    EXPECT_EQ(first.line(), "up\n");
+    EXPECT_EQ(second.line(), "up\n");
+    EXPECT_EQ(spared.line(), "up\n");
+    EXPECT_TRUE(eventually([&] { return state_of(second.pid()) == 'T'; }));
+    EXPECT_GE(signal_descendants(SIGTERM, spared.pid()), 3U);
+    EXPECT_EQ(spared.rest(), "lived\n");
+    EXPECT_TRUE(eventually([&] { return signal_descendants(0, spared.pid()) == 0; }));
+    EXPECT_EQ(test::wait_for(spared.pid()).code(), 0);
+    EXPECT_EQ(test::wait_for(second.pid()).signal(), SIGTERM);
+}
+
+}  // namespace
+}  // namespace sandbox
