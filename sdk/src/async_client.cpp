@@ -78,8 +78,8 @@ Awaitable<std::vector<std::string>> do_list_dir(Core core, std::string path) {
     co_return codec::decode_list_dir(body);
 }
 
-Awaitable<FileStat> do_stat(Core core, std::string path) {
-    HttpRequest request = core->post("/stat", codec::encode_path(path));
+Awaitable<FileStat> do_stat(Core core, std::string path, bool follow) {
+    HttpRequest request = core->post("/stat", codec::encode_stat(path, follow));
     request.repeatable = true;
     const std::string body = co_await call_ok(core, std::move(request));
     co_return codec::decode_stat(body);
@@ -215,7 +215,9 @@ Awaitable<> AsyncClient::delete_dir(std::string path) {
 Awaitable<std::vector<std::string>> AsyncClient::list_dir(std::string path) {
     return do_list_dir(core_, std::move(path));
 }
-Awaitable<FileStat> AsyncClient::stat(std::string path) { return do_stat(core_, std::move(path)); }
+Awaitable<FileStat> AsyncClient::stat(std::string path, bool follow) {
+    return do_stat(core_, std::move(path), follow);
+}
 Awaitable<> AsyncClient::move(MoveRequest request) {
     return call_file(core_, "/move", codec::encode(request));
 }

@@ -30,11 +30,14 @@ class LocalFile {
     LocalFile(const LocalFile&) = delete;
     LocalFile& operator=(const LocalFile&) = delete;
 
-    std::uint64_t size() const {
+    struct stat info() const {
         struct stat info = {};
         if (::fstat(fd_, &info) != 0) fail("stat", errno);
         if (S_ISDIR(info.st_mode)) fail("read", EISDIR);
-        return static_cast<std::uint64_t>(info.st_size);
+        return info;
+    }
+    void set_mode(unsigned mode) {
+        if (::fchmod(fd_, mode) != 0) fail("chmod", errno);
     }
     // Less than `length` bytes only at the end of the file.
     std::string read(std::size_t length) {
@@ -105,11 +108,13 @@ std::string shell_word(const std::string& word) {
     return result + "'";
 }
 
-Awaitable<> write_piece(AsyncClient client, std::string path, std::string bytes, bool append) {
+Awaitable<> write_piece(AsyncClient client, std::string path, std::string bytes, bool append,
+                        std::optional<unsigned> mode = std::nullopt) {
     WriteFileRequest request;
     request.path = std::move(path);
     request.content = std::move(bytes);
     request.append = append;
+    request.mode = mode;
     co_await client.write_file(std::move(request));
 }
 
@@ -140,8 +145,6 @@ Awaitable<bool> test(AsyncClient client, std::string path, char what) {
     }
     try {
         const FileStat info = co_await client.stat(path);
-        // A link that leads nowhere exists as a link only.
-        if (info.type == FileType::symlink) co_return false;
         co_return what == 'e' || (what == 'f' && info.type == FileType::file) ||
             (what == 'd' && info.type == FileType::directory);
     } catch (const SandboxFileNotFoundError&) {
@@ -222,7 +225,9 @@ Awaitable<> do_rm(AsyncClient client, std::string path, bool recursive) {
 // The pieces are gathered beside the target and then moved over it: it is old or new, never half.
 Awaitable<> do_upload(AsyncClient client, std::string local, std::string remote, ProgressCallback progress) {
     LocalFile file(local, O_RDONLY);
-    const std::uint64_t size = file.size();
+    const struct stat info = file.info();
+    const auto size = static_cast<std::uint64_t>(info.st_size);
+    const unsigned mode = info.st_mode & 0777U;
     std::string piece = file.read(kPiece);
     std::uint64_t done = piece.size();
     if (piece.size() < kPiece || !co_await client.has_extras()) {
@@ -232,14 +237,14 @@ Awaitable<> do_upload(AsyncClient client, std::string local, std::string remote,
             piece += more;
         }
         done = piece.size();
-        co_await write_piece(client, remote, std::move(piece), false);
+        co_await write_piece(client, remote, std::move(piece), false, mode);
         if (progress) progress(done, done);
         co_return;
     }
     const std::string staged = staging_name(remote);
     std::exception_ptr failure;
     try {
-        co_await write_piece(client, staged, std::move(piece), false);
+        co_await write_piece(client, staged, std::move(piece), false, mode);
         if (progress) progress(done, std::max(size, done));
         while (true) {
             piece = file.read(kPiece);
@@ -272,6 +277,7 @@ Awaitable<> do_download(AsyncClient client, std::string remote, std::string loca
     LocalFile file(in_place ? local : staged.path, O_WRONLY | (in_place ? 0 : O_CREAT | O_EXCL));
     if (co_await client.has_extras()) {
         const FileStat info = co_await client.stat(remote);
+        if (!in_place) file.set_mode(info.mode & 0777U);
         std::uint64_t done = 0;
         while (true) {
             const std::string piece = co_await read_range(client, remote, done, kPiece);
@@ -402,7 +408,9 @@ Awaitable<> AsyncFilesystem::write_files(std::vector<FileToWrite> files) {
 Awaitable<bool> AsyncFilesystem::exists(std::string path) { return test(client_, std::move(path), 'e'); }
 Awaitable<bool> AsyncFilesystem::is_file(std::string path) { return test(client_, std::move(path), 'f'); }
 Awaitable<bool> AsyncFilesystem::is_dir(std::string path) { return test(client_, std::move(path), 'd'); }
-Awaitable<FileStat> AsyncFilesystem::stat(std::string path) { return client_.stat(std::move(path)); }
+Awaitable<FileStat> AsyncFilesystem::stat(std::string path, bool follow) {
+    return client_.stat(std::move(path), follow);
+}
 Awaitable<> AsyncFilesystem::rm(std::string path, bool recursive) {
     return do_rm(client_, std::move(path), recursive);
 }

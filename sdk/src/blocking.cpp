@@ -14,8 +14,9 @@ void BlockingCore::run_void(Awaitable<> operation) {
         failure = std::move(error);
         done = true;
     };
-    // Posted, so that all of it happens inside the frame of run_one() below: what an outer frame's handler starts
-    // directly can end up in that frame's private queue, which nobody looks at until the handler returns.
+    // Posted, so that all of it happens inside the frame of run_one() below: what an outer frame's handler
+    // starts directly can end up in that frame's private queue, which nobody looks at until the handler
+    // returns.
     boost::asio::post(context_, [this, &operation, &finish] {
         boost::asio::co_spawn(context_, std::move(operation), finish);
     });

@@ -44,7 +44,9 @@ void Client::delete_dir(std::string path) { core_->run(core_->client().delete_di
 std::vector<std::string> Client::list_dir(std::string path) {
     return core_->run(core_->client().list_dir(std::move(path)));
 }
-FileStat Client::stat(std::string path) { return core_->run(core_->client().stat(std::move(path))); }
+FileStat Client::stat(std::string path, bool follow) {
+    return core_->run(core_->client().stat(std::move(path), follow));
+}
 void Client::move(MoveRequest request) { core_->run(core_->client().move(std::move(request))); }
 void Client::copy(MoveRequest request) { core_->run(core_->client().copy(std::move(request))); }
 BindPortResponse Client::bind_port(int port) { return core_->run(core_->client().bind_port(port)); }

@@ -224,6 +224,13 @@ std::string encode_path(const std::string& path) {
     return text(json);
 }
 
+std::string encode_stat(const std::string& path, bool follow) {
+    Json json = Json::object();
+    json["path"] = path;
+    if (follow) json["follow"] = true;
+    return text(json);
+}
+
 std::string encode_id(const std::string& id) {
     Json json = Json::object();
     json["id"] = id;
@@ -294,14 +301,12 @@ std::vector<std::string> decode_list_dir(std::string_view body) {
 }
 
 FileStat decode_stat(std::string_view body) {
-    const Json whole = parse(body);
-    if (const std::string error = error_of(whole); !error.empty()) throw_file_error(error);
-    const Json* nested = find(whole, "stat");
-    const Json& json = nested != nullptr && nested->is_object() ? *nested : whole;
+    const Json json = parse(body);
+    if (const std::string error = error_of(json); !error.empty()) throw_file_error(error);
     const std::string type = string_of(json, "type");
     FileStat stat;
     if (type == "file") stat.type = FileType::file;
-    if (type == "directory" || type == "dir") stat.type = FileType::directory;
+    if (type == "directory") stat.type = FileType::directory;
     if (type == "symlink") stat.type = FileType::symlink;
     stat.size = number_of<std::uint64_t>(json, "size").value_or(0);
     if (const Json* mode = find(json, "mode"); mode != nullptr && mode->is_string())
@@ -310,9 +315,12 @@ FileStat decode_stat(std::string_view body) {
     else
         stat.mode = number_of<unsigned>(json, "mode").value_or(0);
     stat.mode &= 07777U;
-    stat.modified = string_of(json, "modified");
+    stat.modified_at = string_of(json, "modified_at");
+    stat.uid = number_of<std::int64_t>(json, "uid").value_or(-1);
+    stat.gid = number_of<std::int64_t>(json, "gid").value_or(-1);
+    stat.user = string_of(json, "user");
+    stat.group = string_of(json, "group");
     stat.target = string_of(json, "target");
-    stat.is_symlink = bool_of(json, "is_symlink") || stat.type == FileType::symlink || !stat.target.empty();
     return stat;
 }
 
@@ -355,10 +363,8 @@ std::vector<ProcessInfo> decode_processes(std::string_view body) {
 }
 
 ProcessDetails decode_process(std::string_view body) {
-    const Json whole = parse(body);
-    if (const std::string error = error_of(whole); !error.empty()) throw SandboxError(error);
-    const Json* nested = find(whole, "process");
-    const Json& json = nested != nullptr && nested->is_object() ? *nested : whole;
+    const Json json = parse(body);
+    if (const std::string error = error_of(json); !error.empty()) throw SandboxError(error);
     ProcessDetails details;
     static_cast<ProcessInfo&>(details) = process_of(json);
     if (details.id.empty()) unexpected(body);

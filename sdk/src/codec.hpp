@@ -20,6 +20,7 @@ std::string encode(const SignalRequest& request);
 std::string encode(const SendStdinRequest& request);
 std::string encode(const MoveRequest& request);
 std::string encode_path(const std::string& path);
+std::string encode_stat(const std::string& path, bool follow);
 std::string encode_id(const std::string& id);
 std::string encode_port(std::optional<int> port);
 

@@ -60,7 +60,9 @@ void Filesystem::write_files(std::vector<FileToWrite> list) {
 bool Filesystem::exists(std::string path) { return core_->run(files(*core_).exists(std::move(path))); }
 bool Filesystem::is_file(std::string path) { return core_->run(files(*core_).is_file(std::move(path))); }
 bool Filesystem::is_dir(std::string path) { return core_->run(files(*core_).is_dir(std::move(path))); }
-FileStat Filesystem::stat(std::string path) { return core_->run(files(*core_).stat(std::move(path))); }
+FileStat Filesystem::stat(std::string path, bool follow) {
+    return core_->run(files(*core_).stat(std::move(path), follow));
+}
 void Filesystem::rm(std::string path, bool recursive) {
     core_->run(files(*core_).rm(std::move(path), recursive));
 }

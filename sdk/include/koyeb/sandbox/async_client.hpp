@@ -121,8 +121,8 @@ class AsyncClient {
     Awaitable<> delete_dir(std::string path);
     /// POST /list_dir: names, sorted bytewise, without `.` and `..`.
     Awaitable<std::vector<std::string>> list_dir(std::string path);
-    /// POST /stat (extra).
-    Awaitable<FileStat> stat(std::string path);
+    /// POST /stat (extra), symbolic links followed or not.
+    Awaitable<FileStat> stat(std::string path, bool follow = true);
     /// POST /move (extra): rename, across file systems too.
     Awaitable<> move(MoveRequest request);
     /// POST /copy (extra): a file, or a directory with everything in it.

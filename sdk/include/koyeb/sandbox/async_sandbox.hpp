@@ -85,8 +85,8 @@ class AsyncFilesystem {
     Awaitable<bool> is_file(std::string path);
     /// Whether it names a directory.
     Awaitable<bool> is_dir(std::string path);
-    /// What the path names, links followed.
-    Awaitable<FileStat> stat(std::string path);
+    /// What the path names; with `follow`, what a symbolic link leads to.
+    Awaitable<FileStat> stat(std::string path, bool follow = true);
     /// Removes a file, or with `recursive` anything, as `rm -rf` does.
     Awaitable<> rm(std::string path, bool recursive = false);
     /// Sends a local file in pieces of 4 MiB, so that memory stays constant; the target appears whole at the

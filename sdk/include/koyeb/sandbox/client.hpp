@@ -94,8 +94,8 @@ class Client {
     void delete_dir(std::string path);
     /// POST /list_dir.
     std::vector<std::string> list_dir(std::string path);
-    /// POST /stat (extra).
-    FileStat stat(std::string path);
+    /// POST /stat (extra), symbolic links followed or not.
+    FileStat stat(std::string path, bool follow = true);
     /// POST /move (extra).
     void move(MoveRequest request);
     /// POST /copy (extra).

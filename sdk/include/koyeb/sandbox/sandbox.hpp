@@ -77,8 +77,8 @@ class Filesystem {
     bool is_file(std::string path);
     /// Whether it names a directory.
     bool is_dir(std::string path);
-    /// What the path names, links followed.
-    FileStat stat(std::string path);
+    /// What the path names; with `follow`, what a symbolic link leads to.
+    FileStat stat(std::string path, bool follow = true);
     /// Removes a file, or with `recursive` anything.
     void rm(std::string path, bool recursive = false);
     /// Sends a local file; the target appears whole at the end.

@@ -145,18 +145,21 @@ struct FileInfo {
 enum class FileType : std::uint8_t {
     file,       ///< regular file
     directory,  ///< directory
-    symlink,    ///< symbolic link (only where links are not followed)
+    symlink,    ///< symbolic link that was not followed
     other,      ///< device, pipe, socket
 };
 
 /// Answer of POST /stat (extra).
 struct FileStat {
-    FileType type = FileType::other;  ///< of what the path names, links followed
+    FileType type = FileType::other;  ///< of what the path names
     std::uint64_t size = 0;           ///< bytes
     unsigned mode = 0;                ///< permission bits
-    std::string modified;             ///< RFC 3339, UTC
-    bool is_symlink = false;          ///< the path itself is a symbolic link
-    std::string target;               ///< where that link points to
+    std::string modified_at;          ///< RFC 3339, UTC
+    std::int64_t uid = -1;            ///< owner
+    std::int64_t gid = -1;            ///< group
+    std::string user;                 ///< the owner's name, when it has one
+    std::string group;                ///< the group's name, when it has one
+    std::string target;               ///< of a symbolic link that was not followed: where it points to
 };
 
 /// Body of POST /move and /copy (extra).

@@ -1,0 +1,196 @@
+// sandbox: the command line of a sandbox. This file knows the options; what they do is in the others.
+
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <csignal>
+#include <functional>
+#include <iostream>
+
+#include "context.hpp"
+
+namespace {
+
+using cli::Context;
+
+constexpr const char* kFooter =
+    "\nExamples:\n"
+    "  sandbox exec -- python3 -c 'print(1 + 1)'\n"
+    "  sandbox exec -w /app -e DEBUG=1 -c 'make test | tee log'\n"
+    "  tar c src | sandbox exec -i -- tar x -C /tmp\n"
+    "  sandbox cp src :/app && sandbox cp :/app/result.csv .\n"
+    "  id=$(sandbox start -- python3 -m http.server 8080) && sandbox expose 8080\n"
+    "  sandbox logs -f $id\n"
+    "\nThe sandbox is named by --url and --secret, or by SANDBOX_URL and SANDBOX_SECRET.\n"
+    "Completion: source <(sandbox completion bash)";
+
+void add_command_options(CLI::App& command, cli::CommandOptions& options) {
+    command.add_option("-w,--workdir", options.cwd, "Working directory inside the sandbox");
+    command.add_option("-e,--env", options.env, "Environment variable K=V; can be repeated")
+        ->take_all()
+        ->allow_extra_args(false);
+    command.add_option("-u,--user", options.user, "User name or number");
+    command.add_option("--timeout", options.timeout, "Seconds after which the whole process tree is ended")
+        ->check(CLI::NonNegativeNumber);
+    command.add_flag("-c,--shell", options.shell, "The words are a text for the shell");
+    // What follows the first word is the command's, options too.
+    command.prefix_command();
+}
+
+void take_words(CLI::App& command, cli::CommandOptions& options) {
+    options.words = command.remaining();
+    if (!options.words.empty() && options.words.front() == "--") options.words.erase(options.words.begin());
+    if (options.words.empty())
+        throw cli::UsageError("no command given; see sandbox " + command.get_name() + " --help");
+}
+
+cli::CommandTable command_table(const CLI::App& app) {
+    cli::CommandTable table;
+    for (const CLI::App* command : app.get_subcommands({})) {
+        std::vector<std::string>& options = table[command->get_name()];
+        for (const CLI::Option* option : command->get_options({}))
+            if (option->nonpositional())
+                for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
+    }
+    return table;
+}
+
+int guarded(const std::function<int()>& action, int failure_code) {
+    try {
+        return action();
+    } catch (const cli::UsageError& error) {
+        cli::warn(error.what());
+        return cli::kUsage;
+    } catch (const std::exception& error) {
+        cli::warn(error.what());
+        return failure_code;
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"Runs commands and moves files in a sandbox.", "sandbox"};
+    app.footer(kFooter);
+    app.require_subcommand(1);
+    app.set_version_flag("--version", SANDBOX_VERSION);
+
+    Context context;
+    app.add_option("--url", context.info.url, "Address of the sandbox, with its path if it has one")
+        ->envname("SANDBOX_URL");
+    app.add_option("--secret", context.info.secret,
+                   "Shared secret (the variable does not show in process lists)")
+        ->envname("SANDBOX_SECRET");
+    app.add_option("--routing-key", context.info.routing_key, "Value of X-Routing-Key")
+        ->envname("SANDBOX_ROUTING_KEY");
+    app.add_option("--ca-file", context.info.ca_file, "Certificate authorities besides the system's (PEM)")
+        ->envname("SANDBOX_CA_FILE");
+    bool insecure = false;
+    app.add_flag("--insecure", insecure, "Do not check the server's certificate");
+    app.add_flag("--json", context.json, "Print JSON");
+
+    std::function<int()> action;
+    int failure_code = cli::kFailed;
+
+    cli::CommandOptions command;
+    CLI::App* exec = app.add_subcommand("exec", "Run a command; exits with its exit code");
+    add_command_options(*exec, command);
+    exec->add_flag("-i,--interactive", command.with_stdin, "Pass standard input, read to its end first");
+    exec->callback([&] {
+        failure_code = cli::kNotRun;
+        action = [&] {
+            take_words(*exec, command);
+            return run_exec(context, command);
+        };
+    });
+    CLI::App* start = app.add_subcommand("start", "Start a background process and print its id");
+    add_command_options(*start, command);
+    start->add_option("--tag", command.tag, "A name of your choice");
+    start->callback([&] {
+        action = [&] {
+            take_words(*start, command);
+            return run_start(context, command);
+        };
+    });
+
+    cli::CopyOptions copy;
+    std::vector<std::string> copy_paths;
+    CLI::App* cp =
+        app.add_subcommand("cp", "Copy files and directories; paths of the sandbox start with ':'");
+    cp->add_option("paths", copy_paths, "SRC... DST")->required()->expected(2, 1 << 20);
+    cp->add_flag("-q,--quiet", copy.quiet, "No progress bar");
+    cp->callback([&] {
+        action = [&] {
+            copy.destination = copy_paths.back();
+            copy.sources.assign(copy_paths.begin(), copy_paths.end() - 1);
+            return run_cp(context, copy);
+        };
+    });
+
+    cli::FileOptions files;
+    CLI::App* ls = app.add_subcommand("ls", "List directories");
+    ls->add_option("paths", files.paths, "Paths in the sandbox");
+    ls->add_flag("-l,--long", files.details, "With type, mode, owner, size and time");
+    ls->callback([&] { action = [&] { return run_ls(context, files); }; });
+    CLI::App* cat = app.add_subcommand("cat", "Print files");
+    cat->add_option("paths", files.paths, "Paths in the sandbox")->required();
+    cat->callback([&] { action = [&] { return run_cat(context, files); }; });
+    CLI::App* rm = app.add_subcommand("rm", "Remove files");
+    rm->add_option("paths", files.paths, "Paths in the sandbox")->required();
+    rm->add_flag("-r,-R,--recursive", files.recursive, "Directories too");
+    rm->add_flag("-f,--force", files.force, "What is missing is no error");
+    rm->callback([&] { action = [&] { return run_rm(context, files); }; });
+    CLI::App* mkdir = app.add_subcommand("mkdir", "Make directories");
+    mkdir->add_option("paths", files.paths, "Paths in the sandbox")->required();
+    mkdir->add_flag("-p,--parents", files.parents, "Parents too; what exists is no error");
+    mkdir->callback([&] { action = [&] { return run_mkdir(context, files); }; });
+    CLI::App* mv = app.add_subcommand("mv", "Move or rename");
+    mv->add_option("paths", files.paths, "SRC DST, both in the sandbox")->required()->expected(2);
+    mv->callback([&] { action = [&] { return run_mv(context, files); }; });
+
+    cli::ProcessOptions processes;
+    CLI::App* ps = app.add_subcommand("ps", "List background processes");
+    ps->add_flag("-a,--all", processes.all, "Ended ones too");
+    ps->add_flag("-q,--quiet", processes.quiet, "Ids alone");
+    ps->callback([&] { action = [&] { return run_ps(context, processes); }; });
+    CLI::App* kill = app.add_subcommand("kill", "End background processes and all they started");
+    kill->add_option("ids", processes.ids, "Ids");
+    kill->add_option("-s,--signal", processes.signal, "Only send this signal, to the process alone");
+    kill->add_flag("-a,--all", processes.all, "All that run");
+    kill->callback([&] { action = [&] { return run_kill(context, processes); }; });
+    CLI::App* logs = app.add_subcommand("logs", "Print the output of a background process");
+    logs->add_option("id", processes.ids, "Id")->required()->expected(1);
+    logs->add_flag("-f,--follow", processes.follow, "Until the process has ended");
+    logs->add_flag("-t,--timestamps", processes.timestamps, "With the time of each line");
+    logs->add_option("--from", processes.from, "First event id wanted");
+    logs->callback([&] { action = [&] { return run_logs(context, processes); }; });
+
+    cli::PortOptions ports;
+    CLI::App* expose = app.add_subcommand("expose", "Lead the TCP forwarder to a port");
+    expose->add_option("port", ports.port, "1 to 65535")->required()->check(CLI::Range(1, 65535));
+    expose->callback([&] { action = [&] { return run_expose(context, ports); }; });
+    CLI::App* unexpose = app.add_subcommand("unexpose", "Lead it nowhere");
+    unexpose->callback([&] { action = [&] { return run_unexpose(context); }; });
+    double wait_seconds = 0;
+    CLI::App* health =
+        app.add_subcommand("health", "Whether the sandbox is ready; exits with 1 when it is not");
+    health->add_option("--wait", wait_seconds, "Seconds to wait for it")->check(CLI::NonNegativeNumber);
+    health->callback([&] { action = [&] { return run_health(context, wait_seconds); }; });
+
+    std::string shell;
+    CLI::App* completion = app.add_subcommand("completion", "Print a completion script");
+    completion->add_option("shell", shell, "bash, zsh or fish")
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    completion->callback([&] { action = [&] { return cli::print_completion(shell, command_table(app)); }; });
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? cli::kOk : cli::kUsage;
+    }
+    context.info.verify_certificate = !insecure;
+    return guarded(action, failure_code);
+}
