@@ -1,11 +1,9 @@
 // sandbox: the command line of a sandbox. This file knows the options; what they do is in the others.
 
-#include <unistd.h>
-
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <csignal>
+#include <algorithm>
 #include <functional>
 #include <iostream>
 
@@ -35,15 +33,47 @@ void add_command_options(CLI::App& command, cli::CommandOptions& options) {
     command.add_option("--timeout", options.timeout, "Seconds after which the whole process tree is ended")
         ->check(CLI::NonNegativeNumber);
     command.add_flag("-c,--shell", options.shell, "The words are a text for the shell");
-    // What follows the first word is the command's, options too.
-    command.prefix_command();
 }
 
-void take_words(CLI::App& command, cli::CommandOptions& options) {
-    options.words = command.remaining();
-    if (!options.words.empty() && options.words.front() == "--") options.words.erase(options.words.begin());
-    if (options.words.empty())
-        throw cli::UsageError("no command given; see sandbox " + command.get_name() + " --help");
+// Whether the option called `name` (with its dashes) wants a value.
+bool wants_value(const CLI::App& app, const std::string& name) {
+    const CLI::Option* option = app.get_option_no_throw(name);
+    return option != nullptr && option->get_expected_max() > 0;
+}
+
+// How many words the option takes up.
+int option_size(const CLI::App& app, const std::string& word) {
+    if (word.starts_with("--")) return word.find('=') == std::string::npos && wants_value(app, word) ? 2 : 1;
+    for (std::size_t i = 1; i < word.size(); ++i)
+        if (wants_value(app, std::string("-") + word[i])) return i + 1 == word.size() ? 2 : 1;
+    return 1;
+}
+
+// The index of the first word that is no option, or of a "--"; `argc` when there is none.
+int skip_options(const CLI::App& app, int at, int argc, char** argv) {
+    while (at < argc) {
+        const std::string word = argv[at];
+        if (word.size() < 2 || word.front() != '-' || word == "--") break;
+        at += option_size(app, word);
+    }
+    return std::min(at, argc);
+}
+
+// `sandbox exec` and `sandbox start` end with a command, whose words are its own, options too. Takes them out
+// of the arguments before they are parsed, because CLI11 looks for options in all of them. Returns the words
+// left to parse.
+int take_command(const CLI::App& app, int argc, char** argv, std::vector<std::string>& words) {
+    const int name = skip_options(app, 1, argc, argv);
+    if (name == argc || (std::string(argv[name]) != "exec" && std::string(argv[name]) != "start"))
+        return argc;
+    const int first = skip_options(*app.get_subcommand(argv[name]), name + 1, argc, argv);
+    const bool marked = first < argc && std::string(argv[first]) == "--";
+    words.assign(argv + first + (marked ? 1 : 0), argv + argc);
+    return first;
+}
+
+void check_words(const cli::CommandOptions& options, const std::string& name) {
+    if (options.words.empty()) throw cli::UsageError("no command given; see sandbox " + name + " --help");
 }
 
 cli::CommandTable command_table(const CLI::App& app) {
@@ -95,22 +125,24 @@ int main(int argc, char** argv) {
     int failure_code = cli::kFailed;
 
     cli::CommandOptions command;
-    CLI::App* exec = app.add_subcommand("exec", "Run a command; exits with its exit code");
+    CLI::App* exec = app.add_subcommand(
+        "exec", "Run a command: sandbox exec [OPTIONS] [--] COMMAND [ARG...]; exits with its exit code");
     add_command_options(*exec, command);
     exec->add_flag("-i,--interactive", command.with_stdin, "Pass standard input, read to its end first");
     exec->callback([&] {
         failure_code = cli::kNotRun;
         action = [&] {
-            take_words(*exec, command);
+            check_words(command, "exec");
             return run_exec(context, command);
         };
     });
-    CLI::App* start = app.add_subcommand("start", "Start a background process and print its id");
+    CLI::App* start = app.add_subcommand(
+        "start", "Start a background process: sandbox start [OPTIONS] [--] COMMAND [ARG...]; prints its id");
     add_command_options(*start, command);
     start->add_option("--tag", command.tag, "A name of your choice");
     start->callback([&] {
         action = [&] {
-            take_words(*start, command);
+            check_words(command, "start");
             return run_start(context, command);
         };
     });
@@ -187,7 +219,7 @@ int main(int argc, char** argv) {
     completion->callback([&] { action = [&] { return cli::print_completion(shell, command_table(app)); }; });
 
     try {
-        app.parse(argc, argv);
+        app.parse(take_command(app, argc, argv, command.words), argv);
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? cli::kOk : cli::kUsage;
     }
