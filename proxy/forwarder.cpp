@@ -54,12 +54,22 @@ class QuietLog {
     unsigned left_out_ = 0;
 };
 
+struct Connection;
+
+// What an event of our epoll points to.
+struct Watch {
+    Connection& connection;
+    Endpoint& endpoint;
+};
+
 struct Connection {
     enum class Phase : std::uint8_t { unbound, dialling, relaying };
 
     Connection(UniqueFd fd, PipePool& pool) : relay(std::move(fd), pool) {}
 
     Relay relay;
+    Watch client{*this, relay.client()};
+    Watch target{*this, relay.target()};
     std::list<Connection>::iterator self;
     Clock::time_point deadline{};  // of an unbound one
     std::uint16_t port = 0;
@@ -96,7 +106,8 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     std::size_t active() const { return relays.size() + unbound.size(); }
 
     void admit(UniqueFd fd);
-    bool watch(Endpoint& endpoint, Connection& connection, bool is_client);
+    // False when it could not be: the connection is gone then.
+    bool watch(Watch& watch);
     void dial(Connection& connection);
     void dial_failed(Connection& connection, int error);
     void connected(Connection& connection);
@@ -164,7 +175,7 @@ void Forwarder::Impl::admit(UniqueFd fd) {
     connection.self = std::prev(list.end());
     connection.relay.client().writable = true;
     if (!options.splice) connection.relay.copy_always();
-    if (!watch(connection.relay.client(), connection, true)) return;
+    if (!watch(connection.client)) return;
     if (port) {
         connection.port = *port;
         connection.phase = Connection::Phase::dialling;
@@ -176,13 +187,12 @@ void Forwarder::Impl::admit(UniqueFd fd) {
     }
 }
 
-// Connections are at least 16-byte aligned, so the lowest bit of their address can tell the two endpoints
-// apart.
-bool Forwarder::Impl::watch(Endpoint& endpoint, Connection& connection, bool is_client) {
+bool Forwarder::Impl::watch(Watch& watch) {
+    Connection& connection = watch.connection;
     epoll_event event{};
     event.events = kEvents;
-    event.data.u64 = reinterpret_cast<std::uintptr_t>(&connection) | (is_client ? 1u : 0u);
-    if (::epoll_ctl(poll.native_handle(), EPOLL_CTL_ADD, endpoint.fd.get(), &event) == 0) return true;
+    event.data.ptr = &watch;
+    if (::epoll_ctl(poll.native_handle(), EPOLL_CTL_ADD, watch.endpoint.fd.get(), &event) == 0) return true;
     int error = errno;
     ++totals.dial_errors;
     error_log.warn("connection not forwarded", connection.port, error);
@@ -200,7 +210,7 @@ void Forwarder::Impl::dial(Connection& connection) {
         return;
     }
     connection.relay.target().fd = std::move(attempt.fd);
-    if (!watch(connection.relay.target(), connection, false)) return;
+    if (!watch(connection.target)) return;
     if (attempt.error == 0) connected(connection);
 }
 
@@ -261,10 +271,9 @@ void Forwarder::Impl::turn() {
 }
 
 void Forwarder::Impl::note(const epoll_event& event) {
-    auto& connection = *reinterpret_cast<Connection*>(event.data.u64 & ~std::uint64_t{1});
-    Endpoint& endpoint = event.data.u64 & 1 ? connection.relay.client() : connection.relay.target();
-    endpoint.note(event.events);
-    enqueue(connection);
+    auto& watch = *static_cast<Watch*>(event.data.ptr);
+    watch.endpoint.note(event.events);
+    enqueue(watch.connection);
 }
 
 void Forwarder::Impl::enqueue(Connection& connection) {

@@ -9,7 +9,10 @@
 namespace sandbox::proxy {
 namespace {
 
-const std::size_t kPageSize = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+std::size_t page_size() {
+    static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return size;
+}
 
 }  // namespace
 
@@ -27,7 +30,7 @@ std::optional<Pipe> PipePool::borrow() {
         int got = ::fcntl(ends[1], F_SETPIPE_SZ, static_cast<int>(wanted));
         if (got > 0) size = got;
     }
-    pipe.slots = std::max<std::size_t>(1, size > 0 ? static_cast<std::size_t>(size) / kPageSize : 1);
+    pipe.slots = std::max<std::size_t>(1, size > 0 ? static_cast<std::size_t>(size) / page_size() : 1);
     return pipe;
 }
 
