@@ -127,7 +127,7 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
         co_await respond_start_error(exchange, started.error());
         co_return;
     }
-    std::shared_ptr<Command> command = *started;
+    const std::shared_ptr<Command>& command = *started;
     if (request->stdin_bytes)
         spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
     if (!request->keep_on_disconnect) {

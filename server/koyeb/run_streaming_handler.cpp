@@ -47,7 +47,7 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
         co_await writer.finish();
         co_return;
     }
-    std::shared_ptr<Command> command = *started;
+    const std::shared_ptr<Command>& command = *started;
     if (request->stdin_bytes)
         spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
     if (!request->keep_on_disconnect) {

@@ -153,12 +153,11 @@ void HttpSession::start_request() {
     deadline_ = Clock::time_point::max();
 }
 
-Task<> HttpSession::reject(const BadRequest& bad) {
-    BadRequest copy = bad;
+Task<> HttpSession::reject(BadRequest bad) {
     ++server_->counters.bad_requests;
     head_ = RequestHead{};
     close_after_ = true;
-    co_await respond_error(*this, copy.status, copy.message);
+    co_await respond_error(*this, bad.status, bad.message);
     co_await linger();
 }
 
@@ -203,6 +202,7 @@ Task<> HttpSession::serve_request() {
     body_done_ = !head_.request.chunked && head_.request.content_length.value_or(0) == 0;
     if (head_.request.chunked) chunked_ = std::make_unique<ChunkedBody>();
     if (!head_.request.keep_alive) close_after_ = true;
+    const Clock::time_point started = Clock::now();
     std::exception_ptr failure;
     try {
         co_await dispatch();
@@ -224,10 +224,21 @@ Task<> HttpSession::serve_request() {
     }
     if (answered() && !finished_) abort();
     co_await drain_body();
+    log_request(started);
     if (status_ != 0) {
         auto& statuses = have_route_ ? server_->counters.by_route[route_index_] : server_->counters.no_route;
         ++statuses[status_];
     }
+}
+
+void HttpSession::log_request(Clock::time_point started) const {
+    if (!log::enabled(log::Level::debug)) return;
+    auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - started);
+    log::debug("request", {{"method", head_.request.method_text},
+                           {"path", head_.request.path},
+                           {"status", status_},
+                           {"peer_gone", gone_},
+                           {"ms", took.count()}});
 }
 
 Task<> HttpSession::dispatch() {

@@ -71,12 +71,13 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     Task<bool> read_head(std::string_view& head);
     Task<> serve_request();
     Task<> dispatch();
-    Task<> reject(const BadRequest& bad);
+    Task<> reject(BadRequest bad);
     Task<Result<std::string_view>> next_of_body();
     Task<> drain_body();
     Task<> linger();
     void consume(std::size_t bytes);
     void start_request();
+    void log_request(Clock::time_point started) const;
 
     // Writing.
     std::string response_head(int status, std::string_view content_type, const HeaderList& headers,

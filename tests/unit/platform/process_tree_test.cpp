@@ -29,12 +29,12 @@ char state_of(pid_t pid) {
 
 std::size_t count(const TreeId& tree) {
     std::set<ProcessKey> nobody;
-    return signal_tree(tree, 0, nobody);
+    return signal_tree(tree, nullptr, 0, nobody);
 }
 
 std::size_t send(const TreeId& tree, int signal) {
     std::set<ProcessKey> fresh;
-    return signal_tree(tree, signal, fresh);
+    return signal_tree(tree, nullptr, signal, fresh);
 }
 
 class ProcessTreeTest : public testing::Test {
@@ -128,10 +128,10 @@ TEST_F(ProcessTreeTest, NobodyIsSignalledTwice) {
     EXPECT_EQ(child.line(), "up\n");
     TreeId tree{child.pid(), false, "m6"};
     std::set<ProcessKey> already;
-    EXPECT_EQ(signal_tree(tree, SIGTERM, already), 1U);
+    EXPECT_EQ(signal_tree(tree, nullptr, SIGTERM, already), 1U);
     EXPECT_EQ(already.size(), 1U);
     EXPECT_EQ(child.line(), "term\n");
-    EXPECT_EQ(signal_tree(tree, SIGTERM, already), 1U) << "it is still a living member";
+    EXPECT_EQ(signal_tree(tree, nullptr, SIGTERM, already), 1U) << "it is still a living member";
     send(tree, SIGWINCH);
     EXPECT_EQ(child.rest(), "bye\n");
 }
