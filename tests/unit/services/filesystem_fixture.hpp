@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -42,8 +43,9 @@ std::string error_of(const Result<T>& result) {
 
 class FilesystemTest : public testing::Test {
   protected:
-    FilesystemTest() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "filesystem_test.XXXXXX").string();
+    FilesystemTest() : FilesystemTest(std::filesystem::temp_directory_path().string()) {}
+    explicit FilesystemTest(const std::string& where) {
+        std::string pattern = where + "/filesystem_test.XXXXXX";
         root_ = ::mkdtemp(pattern.data());
         ::chmod(root_.c_str(), 0755);
         descriptors_before_ = descriptors();
@@ -177,6 +179,39 @@ class FilesystemTest : public testing::Test {
 
     std::string root_;
     std::size_t descriptors_before_ = 0;
+};
+
+// For trees that a disk with a journal takes minutes for: in memory where that is to be had.
+class BigTreeTest : public FilesystemTest {
+  protected:
+    BigTreeTest()
+        : FilesystemTest(::access("/dev/shm", W_OK) == 0 ? std::string("/dev/shm")
+                                                         : std::filesystem::temp_directory_path().string()) {}
+
+    // `depth` directories each in the one before, with a file in every one.
+    void make_deep(const std::string& name, int depth) const {
+        UniqueFd at(::open(root_.c_str(), O_PATH | O_CLOEXEC));
+        std::string next = name;
+        for (int i = 0; i < depth; ++i) {
+            ASSERT_EQ(::mkdirat(at.get(), next.c_str(), 0755), 0);
+            at = UniqueFd(::openat(at.get(), next.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+            ASSERT_TRUE(at);
+            UniqueFd file(::openat(at.get(), "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+            ASSERT_TRUE(file);
+            next = "d";
+        }
+    }
+
+    // Leaves this process only `spare` more descriptors for the time of `body`.
+    static void with_few_descriptors(std::size_t spare, const std::function<void()>& body) {
+        rlimit limit{};
+        ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+        rlimit tight = limit;
+        tight.rlim_cur = descriptors() + spare;
+        ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+        body();
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
 };
 
 #define SKIP_UNLESS_ROOT() \

@@ -1,5 +1,3 @@
-#include <sys/resource.h>
-
 #include <atomic>
 #include <chrono>
 
@@ -11,22 +9,8 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-class FilesystemRemoveTest : public FilesystemTest {
-  protected:
-    // `depth` directories each in the one before, with a file in every one.
-    void make_deep(const std::string& name, int depth) const {
-        UniqueFd at(::open(root_.c_str(), O_PATH | O_CLOEXEC));
-        std::string next = name;
-        for (int i = 0; i < depth; ++i) {
-            ASSERT_EQ(::mkdirat(at.get(), next.c_str(), 0755), 0);
-            at = UniqueFd(::openat(at.get(), next.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-            ASSERT_TRUE(at);
-            UniqueFd file(::openat(at.get(), "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-            ASSERT_TRUE(file);
-            next = "d";
-        }
-    }
-};
+class FilesystemRemoveTest : public FilesystemTest {};
+class FilesystemBigTreeTest : public BigTreeTest {};
 
 TEST_F(FilesystemRemoveTest, DeletesFilesAndLinks) {
     make_file("f");
@@ -164,26 +148,25 @@ TEST_F(FilesystemRemoveTest, WithoutRights) {
     EXPECT_THAT(names(path("open")), ElementsAre("unreadable"));
 }
 
-TEST_F(FilesystemRemoveTest, TenThousandLevelsWithFewDescriptors) {
+TEST_F(FilesystemBigTreeTest, TenThousandLevelsWithFewDescriptors) {
     make_deep("deep", 10'000);
-    rlimit limit{};
-    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
-    rlimit tight = limit;
-    tight.rlim_cur = descriptors() + 30;
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
-    std::size_t entries = 0;
     WalkOptions options;
     options.depth = UINT32_MAX;
-    Result<> walked = walk(path("deep"), options, [&](Entry&&) { return ++entries > 0; });
-    Result<> deleted = delete_dir(path("deep"));
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-    EXPECT_EQ(error_of(walked), "ok");
-    EXPECT_EQ(entries, 19'999U);
-    EXPECT_EQ(error_of(deleted), "ok");
-    EXPECT_FALSE(exists(path("deep")));
+    std::size_t walked = 0;
+    std::size_t copied = 0;
+    with_few_descriptors(40, [&] {
+        EXPECT_EQ(error_of(walk(path("deep"), options, [&](Entry&&) { return ++walked > 0; })), "ok");
+        EXPECT_EQ(error_of(copy(path("deep"), path("copy"))), "ok");
+        EXPECT_EQ(error_of(delete_dir(path("deep"))), "ok");
+        EXPECT_EQ(error_of(walk(path("copy"), options, [&](Entry&&) { return ++copied > 0; })), "ok");
+        EXPECT_EQ(error_of(delete_dir(path("copy"))), "ok");
+    });
+    EXPECT_EQ(walked, 19'999U);
+    EXPECT_EQ(copied, walked);
+    EXPECT_THAT(names(root_), IsEmpty());
 }
 
-TEST_F(FilesystemRemoveTest, WideTrees) {
+TEST_F(FilesystemBigTreeTest, WideTrees) {
     make_directory("wide");
     for (int i = 0; i < 9000; ++i) ASSERT_EQ(::mkdir(path("wide/" + std::to_string(i)).c_str(), 0755), 0);
     for (int i = 0; i < 100; ++i) make_file("wide/" + std::to_string(i) + "/f");

@@ -1,5 +1,3 @@
-#include <sys/resource.h>
-
 #include "filesystem_fixture.hpp"
 
 namespace sandbox::files {
@@ -172,30 +170,6 @@ TEST_F(FilesystemTransferTest, CopiesTrees) {
     EXPECT_EQ(error_of(copy(path("to_tree/"), path("again/"))), "ok");
     expect_tree("again");
     EXPECT_THAT(names(root_), ElementsAre("again", "copy", "to_tree", "tree"));
-}
-
-TEST_F(FilesystemTransferTest, CopiesDeepTreesWithFewDescriptors) {
-    std::string name = "deep";
-    UniqueFd at(::open(root_.c_str(), O_PATH | O_CLOEXEC));
-    for (int i = 0; i < 3000; ++i) {
-        ASSERT_EQ(::mkdirat(at.get(), name.c_str(), 0755), 0);
-        at = UniqueFd(::openat(at.get(), name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-        name = "d";
-    }
-    at.reset();
-    rlimit limit{};
-    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
-    rlimit tight = limit;
-    tight.rlim_cur = descriptors() + 40;
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
-    Result<> copied = copy(path("deep"), path("copy"));
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-    EXPECT_EQ(error_of(copied), "ok");
-    WalkOptions options;
-    options.depth = UINT32_MAX;
-    std::size_t levels = 1;
-    EXPECT_TRUE(walk(path("copy"), options, [&](Entry&&) { return ++levels > 0; }));
-    EXPECT_EQ(levels, 3000U);
 }
 
 TEST_F(FilesystemTransferTest, CopyErrors) {
