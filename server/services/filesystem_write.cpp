@@ -60,6 +60,12 @@ int resolve(const std::string& path, bool follow, Target& target) {
             if (::fstatat(target.dir.get(), target.leaf.c_str(), &target.info, 0) != 0) return errno;
             return S_ISDIR(target.info.st_mode) ? EISDIR : 0;
         }
+        // The kernel may know better than to follow it: somebody else's link in a sticky directory
+        // (fs.protected_symlinks in proc_sys_fs(5)).
+        struct stat followed {};
+        if (::fstatat(target.dir.get(), target.leaf.c_str(), &followed, 0) != 0 && errno == EACCES) {
+            return EACCES;
+        }
         std::array<char, 4096> text;  // PATH_MAX, and no link is longer
         ssize_t length = ::readlinkat(target.dir.get(), target.leaf.c_str(), text.data(), text.size());
         if (length < 0) return errno;

@@ -138,12 +138,14 @@ class FilesystemTest : public testing::Test {
         return possible;
     }
 
-    // A system call that shall fail: always, or only with one of `bits` set in argument `argument`.
+    // A system call that shall fail: always, or only with one of `bits` set in argument `argument`, or only
+    // with none of them.
     struct FailingCall {
         long number;
         int argument;  // -1: always
         int bits;
         int error;
+        bool when_clear = false;
     };
     // Runs `body` in a thread for which the kernel plays a file system that can't do something. False when
     // this machine has no filters (seccomp(2)).
@@ -161,7 +163,9 @@ class FilesystemTest : public testing::Test {
                                                            8 * static_cast<std::size_t>(call.argument));
                 auto bits = static_cast<std::uint32_t>(call.bits);
                 program.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low_half));
-                program.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1));
+                std::uint8_t when_set = call.when_clear ? 1 : 0;
+                std::uint8_t otherwise = call.when_clear ? 0 : 1;
+                program.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, when_set, otherwise));
             }
             program.push_back(
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(call.error)));

@@ -247,6 +247,18 @@ TEST_F(FilesystemWriteTest, ADanglingLinkMakesItsTarget) {
     EXPECT_EQ(error_of(write(path("slash"), "x")), "open " + path("slash") + ": is a directory");
 }
 
+TEST_F(FilesystemWriteTest, LinksThatTheKernelDoesNotFollowAreNotFollowed) {
+    std::string target = make_file("target", "old");
+    make_link("target", "link");
+    // As with fs.protected_symlinks and somebody else's link in /tmp: EACCES for whoever follows it.
+    FailingCall following{SYS_newfstatat, 3, AT_SYMLINK_NOFOLLOW, EACCES, true};
+    bool possible = with_failing_calls({following}, [&] {
+        EXPECT_EQ(error_of(write(path("link"), "x")), "open " + path("link") + ": permission denied");
+    });
+    if (!possible) GTEST_SKIP() << "no system call filters here";
+    EXPECT_EQ(content(target), "old");
+}
+
 TEST_F(FilesystemWriteTest, LinksOfProcLeadToOpenFiles) {
     std::string file = make_file("f", "old content");
     UniqueFd fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
