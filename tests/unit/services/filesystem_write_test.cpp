@@ -46,6 +46,23 @@ class FailingSource final : public ByteSource {
     }
 };
 
+// Can be read to its end once; the second time it breaks in the middle.
+class OnceSource final : public ByteSource {
+  public:
+    Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override {
+        if (offset >= 1000 && !ended_) {
+            ended_ = true;
+            return std::size_t{0};
+        }
+        if (offset >= 500 && ended_) return Error{Errc::internal, "the source broke", EIO};
+        std::fill_n(out.data(), 500, 'x');
+        return std::size_t{500};
+    }
+
+  private:
+    bool ended_ = false;
+};
+
 TEST_F(FilesystemWriteTest, MakesAFileAtOnce) {
     auto written = write(path("new"), "content");
     ASSERT_TRUE(written) << error_of(written);
@@ -528,7 +545,7 @@ TEST_F(FilesystemWriteTest, WhereStagingIsRefusedNewFilesAreMadeInPlace) {
         ASSERT_TRUE(written) << error_of(written);
         EXPECT_FALSE(written->atomic);
         EXPECT_TRUE(written->created);
-        FailingSource source;
+        OnceSource source;
         EXPECT_EQ(error_of(write_file(path("broken"), {}, source)), "the source broke");
     });
     if (!possible) GTEST_SKIP() << "no system call filters here";
