@@ -1,0 +1,233 @@
+// When something runs out: descriptors, disk, processes. Health and kill still answer.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { describe, test } from 'node:test';
+import { delay, eventually, isRoot, memoryKb, slow, withDaemon } from './support/daemon.mjs';
+import { RawSocket, rawRequest } from './support/raw.mjs';
+import { parseStrict, textOf } from './support/sse.mjs';
+import { settings } from './support/settings.mjs';
+
+const needsRoot = !isRoot && 'needs root';
+
+async function ask(raw, method, target, secret, body) {
+    raw.write(rawRequest(method, target, secret, body));
+    const answer = await raw.response();
+    return { ...answer, json: JSON.parse(answer.body) };
+}
+
+function cpuTicks(pid) {
+    const fields = fs.readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/\(.*\)/, 'x').split(' ');
+    return Number(fields[13]) + Number(fields[14]);
+}
+
+describe('descriptors used up', () => {
+    test('health and kill answer, accepting pauses without spinning, and recovers', async () => {
+        const wrapper = ['prlimit', '--nofile=64:64'];
+        await withDaemon({ wrapper, env: { [settings.killGrace]: '1' } }, async (daemon) => {
+            const { id } = await daemon.start('setsid sleep 391 & sleep 392');
+            const kept = await RawSocket.connect(daemon.port);
+            assert.equal((await ask(kept, 'GET', '/health')).status, 200);
+            const crowd = await Promise.all(Array.from({ length: 100 }, () => RawSocket.connect(daemon.port)));
+            await eventually(() => fs.readdirSync(`/proc/${daemon.pid}/fd`).length >= 60, 'the limit');
+
+            const before = cpuTicks(daemon.pid);
+            await delay(600);
+            if (!slow) assert.ok(cpuTicks(daemon.pid) - before < 20, 'less than a third of a core while waiting');
+
+            assert.deepEqual((await ask(kept, 'GET', '/health')).json, { status: 'ok' });
+            const refused = await ask(kept, 'POST', '/run', daemon.secret, { cmd: 'echo x' });
+            if (refused.status !== 200) {
+                assert.equal(refused.status, 500);
+                assert.match(refused.json.error, /EMFILE|too many open files/i);
+            }
+            const killed = await ask(kept, 'POST', '/kill_process', daemon.secret, { id });
+            assert.deepEqual([killed.status, killed.json.success], [200, true], killed.body);
+            assert.deepEqual(daemon.survivors(), []);
+
+            for (const raw of crowd) raw.close();
+            await eventually(async () => {
+                const raw = await RawSocket.connect(daemon.port);
+                const status = await ask(raw, 'GET', '/health').then((a) => a.status, () => 0);
+                raw.close();
+                return status === 200;
+            }, 'a new connection');
+            assert.equal((await ask(kept, 'POST', '/run', daemon.secret, { cmd: 'echo back' })).json.stdout, 'back\n');
+            kept.close();
+        });
+    });
+    test('the forwarder recovers too', async () => {
+        const net = await import('node:net');
+        const server = net.createServer((s) => s.on('error', () => {}).pipe(s));
+        await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+        await withDaemon({ wrapper: ['prlimit', '--nofile=64:64'] }, async (daemon) => {
+            assert.equal((await daemon.post('/bind_port', { port: server.address().port })).status, 200);
+            const crowd = await Promise.all(Array.from({ length: 80 }, () => RawSocket.connect(daemon.proxyPort)));
+            await delay(300);
+            for (const raw of crowd) raw.close();
+            await eventually(async () => {
+                const raw = await RawSocket.connect(daemon.proxyPort);
+                raw.write('ping');
+                const text = (await raw.take(4).catch(() => '')).toString();
+                raw.close();
+                return text === 'ping';
+            }, 'a relay');
+        });
+        server.closeAllConnections?.();
+        await new Promise((resolve) => server.close(resolve));
+    });
+});
+
+describe('the disk is full', { skip: needsRoot }, () => {
+    const wrapper = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs -o size=4m none "$TMPDIR" && exec "$0" "$@"'];
+    const full = (body) =>
+        withDaemon({ wrapper }, async (daemon) => {
+            const fill = await daemon.run('echo old > keep; cat /dev/zero > fill; df -k . | tail -n 1', { cwd: daemon.tmp });
+            assert.match(fill.stderr, /No space left/);
+            await body(daemon);
+            await daemon.run('rm -f fill keep', { cwd: daemon.tmp });
+        });
+    const big = slow ? 40_000_000 : 100_000_000;
+
+    test('health, run and kill answer', async () => {
+        await full(async (daemon) => {
+            assert.equal((await daemon.get('/health')).status, 200);
+            assert.equal((await daemon.run('echo fine')).stdout, 'fine\n');
+            const { id } = await daemon.start('setsid sleep 393 & sleep 394');
+            assert.equal((await daemon.post('/kill_process', { id })).json.success, true);
+        });
+    });
+    test('/run says what it could not keep', async () => {
+        await full(async (daemon) => {
+            const end = await daemon.run(`head -c ${big} /dev/zero | tr '\\0' k; exit 4`);
+            assert.equal(end.truncated, true);
+            assert.match(end.error, /truncat|space|kept/i);
+            assert.equal(end.code, 4, 'the command was not disturbed');
+            assert.ok(end.stdout.length < big && /^k+$/.test(end.stdout));
+            if (!slow) assert.ok(memoryKb(daemon.pid, 'VmHWM') < 64_000);
+        });
+    });
+    test('a stream loses nothing', async () => {
+        await full(async (daemon) => {
+            const cmd = `yes $(head -c 9999 /dev/zero | tr '\\0' k) | head -c ${big}`;
+            const answer = await daemon.post('/run_streaming', { cmd });
+            assert.equal(textOf(parseStrict(answer.bytes)).length, big);
+        });
+    });
+    test('a started process goes on, its log keeps the newest', async () => {
+        await full(async (daemon) => {
+            const { id } = await daemon.start(`yes $(head -c 9999 /dev/zero | tr '\\0' k) | head -c ${big}; echo the end`);
+            await daemon.ended(id, 60_000);
+            const answer = await daemon.get(`/process_logs_streaming?id=${id}&follow=false`);
+            const events = parseStrict(answer.bytes);
+            assert.equal(events.filter((e) => e.event === 'log').at(-1).data.data, 'the end');
+            if (!slow) assert.ok(memoryKb(daemon.pid, 'VmHWM') < 64_000);
+        });
+    });
+    test('write_file tells, and the old file is whole', async () => {
+        await full(async (daemon) => {
+            const path = `${daemon.tmp}/keep`;
+            const answer = await daemon.post('/write_file', { path, content: 'n'.repeat(2_000_000) });
+            assert.equal(answer.status, 200);
+            assert.equal(answer.json.error, `write ${path}: no space left on device`);
+            assert.equal((await daemon.post('/read_file', { path })).json.content, 'old\n');
+            const { entries } = (await daemon.post('/list_dir', { path: daemon.tmp })).json;
+            assert.deepEqual(entries, ['fill', 'keep']);
+        });
+    });
+});
+
+test('without any directory for temporary files', async () => {
+    await withDaemon({ env: { TMPDIR: '/no/such/directory' } }, async (daemon) => {
+        assert.equal((await daemon.run('echo fine')).stdout, 'fine\n');
+        assert.equal((await daemon.run(`: ${'x'.repeat(200_000)}; echo long`)).stdout, 'long\n');
+        const end = await daemon.run('head -c 3000000 /dev/zero | tr "\\0" k');
+        assert.ok(end.stdout.length === 3_000_000 || end.truncated === true);
+    });
+});
+
+describe('a fork bomb', { skip: needsRoot }, () => {
+    // Forks for ever in every process, and says so once the kernel refuses.
+    const bomb =
+        'perl -e \'$|=1; $SIG{TERM}="IGNORE"; while(1){ my $p=fork(); if(!defined $p){ print "refused\\n" if !$n++; select(undef,undef,undef,0.01); } }\'';
+
+    async function survive(daemon, limitWasHit) {
+        const kept = await RawSocket.connect(daemon.port);
+        assert.equal((await ask(kept, 'GET', '/health')).status, 200);
+        const started = await ask(kept, 'POST', '/start_process', daemon.secret, { cmd: bomb });
+        assert.equal(started.status, 201, started.body);
+        const { id } = started.json;
+        await eventually(async () => {
+            const log = await daemon.get(`/process_logs_streaming?id=${id}&follow=false`);
+            return log.text.includes('refused');
+        }, 'the limit was hit');
+        assert.ok(limitWasHit(), 'the limit was hit');
+        const began = Date.now();
+        assert.equal((await ask(kept, 'GET', '/health')).status, 200);
+        const fresh = await RawSocket.connect(daemon.port);
+        assert.equal((await ask(fresh, 'GET', '/health')).status, 200);
+        fresh.close();
+        assert.ok(Date.now() - began < 2000 * (slow ? 5 : 1), 'health is quick');
+        const refused = await ask(kept, 'POST', '/run', daemon.secret, { cmd: 'echo x' });
+        if (refused.status !== 200) assert.match(refused.json.error, /EAGAIN|temporarily unavailable/i);
+        const killed = await ask(kept, 'POST', '/kill_process', daemon.secret, { id });
+        assert.deepEqual([killed.status, killed.json.success], [200, true], killed.body);
+        assert.deepEqual(daemon.survivors(), []);
+        assert.equal((await ask(kept, 'POST', '/run', daemon.secret, { cmd: 'echo after' })).json.stdout, 'after\n');
+        kept.close();
+    }
+    const env = { [settings.killGrace]: '1' };
+
+    test('within a user\'s limit of processes', async () => {
+        const uid = String(61_000 + (process.pid % 4000));
+        const wrapper = ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', 'prlimit', '--nproc=60:60'];
+        await withDaemon({ wrapper, env }, (daemon) =>
+            survive(daemon, () => daemon.survivors().length >= 40),
+        );
+    });
+    test('within a cgroup\'s limit of processes', async (t) => {
+        const root = ['/sys/fs/cgroup/pids', '/sys/fs/cgroup'].find((dir) => fs.existsSync(`${dir}/cgroup.procs`));
+        const group = `${root}/sandbox-blackbox-${process.pid}`;
+        try {
+            fs.mkdirSync(group);
+            fs.writeFileSync(`${group}/pids.max`, '80');
+        } catch (error) {
+            if (root && fs.existsSync(group)) fs.rmdirSync(group);
+            t.skip(`no pids cgroup here: ${error.message}`);
+            return;
+        }
+        try {
+            const wrapper = ['sh', '-c', `echo $$ > ${group}/cgroup.procs && exec "$0" "$@"`];
+            await withDaemon({ wrapper, env }, (daemon) =>
+                survive(daemon, () => Number(fs.readFileSync(`${group}/pids.current`, 'utf8')) >= 79),
+            );
+        } finally {
+            await eventually(() => {
+                try {
+                    fs.rmdirSync(group);
+                    return true;
+                } catch {
+                    return false;
+                }
+            }, 'the empty cgroup');
+        }
+    });
+});
+
+test('writers to pipes that nobody reads do not stop the file routes', async () => {
+    await withDaemon({}, async (daemon) => {
+        await daemon.run('for i in $(seq 1 30); do mkfifo fifo$i; done');
+        const abort = new AbortController();
+        const stuck = Array.from({ length: 30 }, (_, i) =>
+            daemon.post('/write_file', { path: daemon.file(`fifo${i + 1}`), content: 'x' }, { signal: abort.signal }).catch(() => {}),
+        );
+        await delay(100);
+        for (let i = 0; i < 10; ++i) {
+            const answer = await daemon.post('/write_file', { path: daemon.file('ok'), content: 'y' });
+            assert.deepEqual(answer.json, { success: true });
+        }
+        assert.equal((await daemon.run('echo ok')).stdout, 'ok\n');
+        abort.abort();
+        await Promise.all(stuck);
+        await daemon.run('for i in $(seq 1 30); do timeout 1 cat fifo$i & done; wait');
+    });
+});
