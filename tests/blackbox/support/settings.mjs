@@ -1,10 +1,10 @@
 // Names of the daemon's optional settings, in one place.
 export const settings = {
-    headerTime: 'SANDBOX_HEADER_TIME',
-    idleTime: 'SANDBOX_IDLE_TIME',
-    headerLimit: 'SANDBOX_HEADER_LIMIT',
-    bodyLimit: 'SANDBOX_BODY_LIMIT',
+    headerTime: 'SANDBOX_HEADER_TIMEOUT',
+    idleTime: 'SANDBOX_IDLE_TIMEOUT',
+    headerLimit: 'SANDBOX_MAX_HEADER_BYTES',
+    bodyLimit: 'SANDBOX_MAX_BODY_BYTES',
     connections: 'SANDBOX_MAX_CONNECTIONS',
     killGrace: 'SANDBOX_KILL_GRACE',
-    shutdownTime: 'SANDBOX_SHUTDOWN_TIME',
+    shutdownTime: 'SANDBOX_SHUTDOWN_TIMEOUT',
 };
