@@ -266,41 +266,59 @@ describe('directories', () => {
 describe('stat, move, copy', () => {
     test('stat', async () => {
         fs.writeFileSync(at('s'), '12345');
+        fs.chmodSync(at('s'), 0o640);
         fs.symlinkSync('s', at('s-link'));
         const file = await call('/stat', { path: at('s') });
-        assert.equal(file.size, 5);
-        assert.match(JSON.stringify(file), /file/);
-        assert.match(JSON.stringify(await call('/stat', { path: d.work })), /dir/);
-        assert.ok((await call('/stat', { path: at('s-link') })).type !== undefined);
+        assert.deepEqual([file.type, file.size, file.mode, file.uid], ['file', 5, '0640', process.getuid()]);
+        assert.ok(Math.abs(Date.parse(file.modified_at) - fs.statSync(at('s')).mtimeMs) < 1000);
+        assert.equal((await call('/stat', { path: d.work })).type, 'directory');
+        const link = await call('/stat', { path: at('s-link') });
+        assert.deepEqual([link.type, link.target, link.target_type], ['symlink', 's', 'file']);
         assert.match((await call('/stat', { path: at('nothing') })).error, /no such file or directory/);
     });
     test('move', async () => {
         fs.writeFileSync(at('from'), 'moved');
-        await ok('/move', { from: at('from'), to: at('to') });
+        await ok('/move', { source: at('from'), destination: at('to') });
         assert.equal(fs.readFileSync(at('to'), 'utf8'), 'moved');
         assert.ok(!fs.existsSync(at('from')));
-        assert.match((await call('/move', { from: at('from'), to: at('x') })).error, /no such file or directory/);
+        assert.match((await call('/move', { source: at('from'), destination: at('x') })).error, /no such file or directory/);
+        fs.writeFileSync(at('other'), 'other');
+        const kept = await call('/move', { source: at('other'), destination: at('to'), overwrite: false });
+        assert.match(kept.error, /exists/);
+        assert.equal(fs.readFileSync(at('to'), 'utf8'), 'moved');
+        await ok('/move', { source: at('other'), destination: at('to') });
+        assert.equal(fs.readFileSync(at('to'), 'utf8'), 'other');
+        fs.mkdirSync(at('move-dir/sub'), { recursive: true });
+        await ok('/move', { source: at('move-dir'), destination: at('far/away/dir'), create_parents: true });
+        assert.ok(fs.statSync(at('far/away/dir/sub')).isDirectory());
     });
     test('copy', async () => {
         fs.writeFileSync(at('origin'), 'copied');
         fs.chmodSync(at('origin'), 0o751);
-        await ok('/copy', { from: at('origin'), to: at('duplicate') });
+        await ok('/copy', { source: at('origin'), destination: at('duplicate') });
         assert.equal(fs.readFileSync(at('duplicate'), 'utf8'), 'copied');
         assert.equal(fs.statSync(at('duplicate')).mode & 0o7777, 0o751);
         assert.equal(fs.readFileSync(at('origin'), 'utf8'), 'copied');
-        assert.match((await call('/copy', { from: at('nothing'), to: at('x') })).error, /no such file or directory/);
+        fs.mkdirSync(at('copy-dir/sub'), { recursive: true });
+        fs.writeFileSync(at('copy-dir/sub/f'), 'deep');
+        fs.symlinkSync('sub/f', at('copy-dir/link'));
+        await ok('/copy', { source: at('copy-dir'), destination: at('copy-of-dir') });
+        assert.equal(fs.readFileSync(at('copy-of-dir/sub/f'), 'utf8'), 'deep');
+        assert.equal(fs.readlinkSync(at('copy-of-dir/link')), 'sub/f');
+        assert.equal((await d.post('/copy', { source: at('origin') })).status, 400);
+        assert.match((await call('/copy', { source: at('nothing'), destination: at('x') })).error, /no such file or directory/);
     });
 });
 
 test('requests that are refused', async () => {
     for (const route of ['/write_file', '/read_file', '/delete_file', '/delete_dir', '/make_dir', '/list_dir', '/stat', '/move', '/copy']) {
-        for (const body of ['', '[]', '{"path":["x"]}', '{"path":5}', '{"path":"x"} y', '{"path":"x"', '{"from":1,"to":2}']) {
+        for (const body of ['', '[]', '{"path":["x"]}', '{"path":5}', '{"path":"x"} y', '{"path":"x"', '{"source":1,"destination":2}']) {
             const answer = await d.post(route, body);
-            if (body.includes('"from"') && !['/move', '/copy'].includes(route)) continue;
+            if (body.includes('"source"') && !['/move', '/copy'].includes(route)) continue;
             if (body.includes('"path":[') && ['/move', '/copy'].includes(route)) continue;
             if (body === '{"path":5}' && ['/move', '/copy'].includes(route)) continue;
             assert.equal(answer.status, 400, `${route} ${body}`);
-            assert.deepEqual(answer.json, { error: 'Invalid request' }, `${route} ${body}`);
+            assert.equal(answer.json.error, 'Invalid request', `${route} ${body}`);
         }
     }
     assert.equal((await d.post('/write_file', { path: at('x'), content: 5 })).json.error, 'Invalid request');

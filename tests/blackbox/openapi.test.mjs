@@ -97,9 +97,9 @@ test('files', async () => {
     await post('/read_file', { path: '/no/such' });
     await post('/stat', { path });
     await post('/stat', { path: '/no/such' });
-    await post('/copy', { from: path, to: `${path}-copy` });
-    await post('/move', { from: `${path}-copy`, to: `${path}-moved` });
-    await post('/move', { from: `${path}-copy`, to: `${path}-moved` });
+    await post('/copy', { source: path, destination: `${path}-copy` });
+    await post('/move', { source: `${path}-copy`, destination: `${path}-moved` });
+    await post('/move', { source: `${path}-copy`, destination: `${path}-moved` });
     await post('/make_dir', { path: `${path}-dir` });
     await post('/make_dir', { path: `${path}/under` });
     await post('/list_dir', { path: `${path}-dir` });

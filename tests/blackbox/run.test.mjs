@@ -78,7 +78,7 @@ describe('requests that are refused', () => {
         for (const body of bodies) {
             const answer = await d.post('/run', body);
             assert.equal(answer.status, 400, body.slice(0, 80));
-            assert.deepEqual(answer.json, { error: 'Invalid request' }, body.slice(0, 80));
+            assert.equal(answer.json.error, 'Invalid request', body.slice(0, 80));
         }
     });
     test('values that make no sense', async () => {
@@ -252,7 +252,7 @@ describe('output', () => {
         assert.equal((await d.run('head -c 3000000 /dev/zero | tr "\\0" e >&2; echo o')).stderr.length, 3_000_000);
     });
     test('text is text: escapes, splits, invalid bytes', async () => {
-        assert.equal((await d.run('printf "\\001\\033[0m\\"\\\\\\t\\r\\n<&>\\177"')).stdout, '\x01\x1b[0m"\\\t\r\n<&>\x7f');
+        assert.equal((await d.run('printf "\\001\\033[0m\\042\\134\\t\\r\\n<&>\\177"')).stdout, '\x01\x1b[0m"\\\t\r\n<&>\x7f');
         assert.equal((await d.run('printf "\\303"; sleep 0.2; printf "\\251"')).stdout, 'é');
         assert.equal((await d.run('printf "\\360\\237"; sleep 0.1; printf "\\230"; sleep 0.1; printf "\\200"')).stdout, '😀');
         assert.equal((await d.run('printf "a\\377b\\303"')).stdout, 'a\ufffdb\ufffd');
