@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import net from 'node:net';
 import { describe, test } from 'node:test';
-import { delay, eventually, isAlive, slow, startFailing, withDaemon } from './support/daemon.mjs';
+import { delay, eventually, slow, startFailing, withDaemon } from './support/daemon.mjs';
 import { RawSocket, rawRequest } from './support/raw.mjs';
 import { settings } from './support/settings.mjs';
 
@@ -95,9 +95,10 @@ describe('shutdown', () => {
             const health = await eventually(async () => {
                 const raw = await RawSocket.connect(daemon.port);
                 raw.write(rawRequest('GET', '/health'));
-                const answer = await raw.response();
+                // A connection that had not spoken when the signal came may be closed without an answer.
+                const answer = await raw.response().catch(() => undefined);
                 raw.close();
-                return answer.status === 503 ? answer : undefined;
+                return answer?.status === 503 ? answer : undefined;
             }, '503');
             assert.deepEqual(JSON.parse(health.body), { status: 'draining' });
             assert.equal((await running).stdout, 'finished\n');
@@ -193,7 +194,7 @@ describe('the entrypoint command', () => {
         const { stdout } = await runs(sh('sleep 0.3; env; ls -l /proc/self/fd'));
         assert.doesNotMatch(stdout, /^(SANDBOX_SECRET\w*|SANDBOX_AUTH_MODE|PORT|PROXY_PORT|ENVD_\w+)=/m);
         assert.match(stdout, /^PATH=/m);
-        assert.doesNotMatch(stdout, /socket:|eventpoll|signalfd|timerfd/);
+        assert.equal(stdout.match(/ -> /g).length, 4, 'the three standard streams and the one of ls');
     });
     for (const [signal, number] of [['SIGTERM', 15], ['SIGINT', 2], ['SIGHUP', 1], ['SIGUSR1', 10], ['SIGUSR2', 12], ['SIGQUIT', 3], ['SIGWINCH', 28], ['SIGCONT', 18]]) {
         test(`${signal} is forwarded`, async () => {
@@ -244,7 +245,7 @@ describe('the entrypoint command', () => {
             assert.ok(daemon.running);
         });
     });
-    test('it keeps the place in the foreground group or gets one, and its own limits', async () => {
+    test('it has the limits and signals that the daemon was born with', async () => {
         const { stdout } = await runs(sh('sleep 0.3; ulimit -n; cat /proc/self/status'));
         const limit = fs.readFileSync('/proc/self/limits', 'latin1').match(/Max open files\s+(\S+)/)[1];
         assert.equal(stdout.split('\n')[0], limit);
@@ -255,8 +256,12 @@ describe('the entrypoint command', () => {
 
 test('a daemon that is killed outright can be followed by another in the same place', async () => {
     await withDaemon({}, async (daemon) => {
-        const { pid } = await daemon.start('sleep 367');
+        await daemon.start('sleep 367');
         await daemon.stop('SIGKILL');
-        if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+        const next = { env: { PORT: String(daemon.port), PROXY_PORT: String(daemon.proxyPort) } };
+        await withDaemon(next, async (second) => {
+            assert.equal((await second.run('echo again')).stdout, 'again\n');
+        });
+        for (const pid of daemon.survivors()) process.kill(pid, 'SIGKILL');
     });
 });
