@@ -178,7 +178,7 @@ describe('malformed requests get their status, a JSON error, and a closed connec
     });
     test('bad chunk framing', async () => {
         const start = `POST /run HTTP/1.1\r\n${h}Authorization: Bearer ${d.secret}\r\nTransfer-Encoding: chunked\r\n\r\n`;
-        for (const body of ['zz\r\n', '-1\r\n', '5\r\n{"cmdXX', '10000000000000000000\r\n', '\r\n']) {
+        for (const body of ['zz\r\n', '-1\r\n', '5\r\n{"cmdXX\r\n', '10000000000000000000\r\n', '\r\n']) {
             const { raw, answer } = await exchange(start + body).catch((error) => assert.fail(`${JSON.stringify(body)}: ${error}`));
             assert.equal(answer.status, 400, JSON.stringify(body));
             await raw.closed();

@@ -103,7 +103,7 @@ test('many large answers that nobody reads cost little', async () => {
     if (!slow) assert.ok(memoryKb(d.pid, 'VmRSS') < 64_000, `${memoryKb(d.pid, 'VmRSS')} kB`);
     assert.equal((await d.get('/health')).status, 200);
     for (const raw of sockets) raw.close();
-    await eventually(() => d.survivors().length === 0, 'the end of the commands');
+    await d.noSurvivors('the end of the commands');
 });
 
 finish(d);

@@ -1,6 +1,6 @@
 // GET /openapi.json describes the API, and real answers hold against it.
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { finish, useDaemon } from './support/daemon.mjs';
 import { parseStrict } from './support/sse.mjs';
 import { validate } from './support/schema.mjs';
@@ -45,14 +45,11 @@ async function checked(method, target, body, options) {
 const post = (path, body, options) => checked('POST', path, body, options);
 const get = (target, options) => checked('GET', target, undefined, options);
 
-before(async () => {
+test('it is OpenAPI 3.1 and names every path and its secret', async () => {
     const answer = await d.get('/openapi.json', { secret: null });
     assert.equal(answer.status, 200);
     assert.equal(answer.headers.get('content-type'), 'application/json');
     api = answer.json;
-});
-
-test('it is OpenAPI 3.1 and names every path and its secret', () => {
     assert.match(api.openapi, /^3\.1\.\d+$/);
     assert.ok(api.info.title && api.info.version);
     assert.deepEqual(Object.keys(api.paths).filter((p) => paths.includes(p)).sort(), [...paths].sort());

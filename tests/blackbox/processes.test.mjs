@@ -173,7 +173,7 @@ test('timeout ends it as killed', async () => {
     const entry = await d.ended(id);
     assert.deepEqual([entry.status, entry.exit_code], ['killed', 143]);
     assert.equal((await details(id)).timed_out, true);
-    await eventually(() => d.survivors().length === 0, 'the end of the tree');
+    await d.noSurvivors('the end of the tree');
 });
 
 test('get_process tells everything known', async () => {
@@ -214,7 +214,7 @@ describe('signal_process', () => {
         const { id } = await d.start('setsid sleep 344 & sleep 345 & wait');
         await eventually(() => d.survivors().length === 3, 'the tree');
         assert.equal((await signal({ id, signal: 'SIGKILL', tree: true })).status, 200);
-        await eventually(() => d.survivors().length === 0, 'the end of the tree');
+        await d.noSurvivors('the end of the tree');
         assert.equal((await d.ended(id)).exit_code, 137);
     });
     test('errors', async () => {

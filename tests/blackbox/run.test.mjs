@@ -228,7 +228,7 @@ describe('options', () => {
         assert.equal(end.timed_out, true);
         assert.equal(end.code, 143);
         assert.equal(end.signal, 'SIGTERM');
-        await eventually(() => d.survivors().length === 0, 'the end of the tree');
+        await d.noSurvivors('the end of the tree');
     });
     test('a timeout is never code 0, and KILL follows TERM', async () => {
         const zero = await d.run('trap "exit 0" TERM; while :; do sleep 0.05; done', { timeout: 0.3 });
@@ -282,12 +282,12 @@ describe('output', () => {
         assert.ok(!fs.existsSync(`${file}.bad`));
         assert.ok(isAlive(Number(pid)));
         for (const left of d.survivors()) process.kill(left, 'SIGKILL');
-        await eventually(() => d.survivors().length === 0, 'the end of the job');
+        await d.noSurvivors('the end of the job');
     });
     test('a background job without the pipes leaves no mark on the answer', async () => {
         const end = await d.run('sleep 0.4 > /dev/null 2>&1 & echo hi');
         assert.deepEqual(end, { stdout: 'hi\n', stderr: '', code: 0 });
-        await eventually(() => d.survivors().length === 0, 'the end of the job');
+        await d.noSurvivors('the end of the job');
     });
 });
 
@@ -303,7 +303,7 @@ describe('disconnects', () => {
             if (way === 'close') raw.close();
             else if (way === 'reset') raw.reset();
             else raw.halfClose();
-            await eventually(() => d.survivors().length === 0, 'the end of the tree');
+            await d.noSurvivors('the end of the tree');
             raw.close();
         });
     }
@@ -316,7 +316,7 @@ describe('disconnects', () => {
             await assert.rejects(pending);
         };
         await cut({ cmd: 'sleep 317' });
-        await eventually(() => d.survivors().length === 0, 'the end');
+        await d.noSurvivors('the end');
         const file = d.file('continued');
         await cut({ cmd: `sleep 0.6; echo output; echo finished > ${file}`, on_disconnect: 'continue' });
         await eventually(() => fs.existsSync(file), 'the command that goes on');
@@ -326,7 +326,7 @@ describe('disconnects', () => {
         const child = curlProcess(['-H', `Authorization: Bearer ${d.secret}`, '-d', '{"cmd":"sleep 318"}', `${d.url}/run`]);
         await eventually(() => d.survivors().length > 0, 'the command');
         child.kill('SIGKILL');
-        await eventually(() => d.survivors().length === 0, 'the end');
+        await d.noSurvivors('the end');
     });
 });
 

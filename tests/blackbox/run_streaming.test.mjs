@@ -55,7 +55,7 @@ test('the headers leave before the command says anything', async () => {
     raw.write(rawRequest('POST', '/run_streaming', d.secret, { cmd: 'sleep 321' }));
     assert.equal((await raw.head(5000)).status, 200);
     raw.close();
-    await eventually(() => d.survivors().length === 0, 'the end of the silent command');
+    await d.noSurvivors('the end of the silent command');
 });
 
 describe('lines', () => {
@@ -194,7 +194,7 @@ test('a background job does not hold up the end and never gets SIGPIPE', async (
     assert.deepEqual(events.at(-1).data, { code: 0, error: false, pipes_open: true });
     await eventually(() => fs.existsSync(file), 'the job got past its writes');
     for (const pid of d.survivors()) process.kill(pid, 'SIGKILL');
-    await eventually(() => d.survivors().length === 0, 'the end of the job');
+    await d.noSurvivors('the end of the job');
 });
 
 test('output that comes in small steps arrives in small steps', async () => {
@@ -274,7 +274,7 @@ describe('disconnects end the whole tree', () => {
                 else raw.halfClose();
                 if (name === 'talking') raw.socket.resume();
                 raw.buffer = Buffer.alloc(0);
-                await eventually(() => d.survivors().length === 0, 'the end of the tree');
+                await d.noSurvivors('the end of the tree');
                 raw.close();
             });
         }
@@ -283,7 +283,7 @@ describe('disconnects end the whole tree', () => {
         const child = curlProcess(['-H', `Authorization: Bearer ${d.secret}`, '-d', '{"cmd":"sleep 328 | cat"}', `${d.url}/run_streaming`]);
         await eventually(() => d.survivors().length >= 2, 'the tree');
         child.kill('SIGKILL');
-        await eventually(() => d.survivors().length === 0, 'the end of the tree');
+        await d.noSurvivors('the end of the tree');
     });
     test('"continue" lets it go on, with its output read', async () => {
         const abort = new AbortController();
@@ -303,7 +303,7 @@ describe('disconnects end the whole tree', () => {
             await follow(response, () => true).catch(() => {});
             abort.abort();
         }));
-        await eventually(() => d.survivors().length === 0, 'the end of the commands');
+        await d.noSurvivors('the end of the commands');
         await eventually(() => openDescriptors(d.pid) <= before + 4, 'the descriptors');
     });
 });

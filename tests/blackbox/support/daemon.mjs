@@ -55,6 +55,9 @@ export function isAlive(pid) {
     return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
 }
 
+const describeProcesses = (pids) =>
+    pids.map((pid) => `${pid} ${readProc(pid, 'cmdline').replaceAll('\0', ' ')}`).join('; ');
+
 // A number of kB from /proc/<pid>/status, such as VmRSS or VmHWM.
 export function memoryKb(pid, field) {
     const match = readProc(pid, 'status').match(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm'));
@@ -190,6 +193,13 @@ export class Daemon {
         );
     }
 
+    // Waits for their end, which somebody else brings about.
+    async noSurvivors(what = 'the end of the tree') {
+        await eventually(() => this.survivors().length === 0, what).catch((error) => {
+            throw new Error(`${error.message}: ${describeProcesses(this.survivors())}`);
+        });
+    }
+
     signal(name) {
         process.kill(this.pid, name);
     }
@@ -215,9 +225,9 @@ export class Daemon {
         assert.ok(!this.running, 'stop it first');
         const left = () => processesWith(marker, this.token).filter(isAlive);
         await eventually(() => left().length === 0, 'the end of all processes').catch((error) => {
-            const names = left().map((pid) => `${pid} ${readProc(pid, 'cmdline').replaceAll('\0', ' ')}`);
+            const names = describeProcesses(left());
             this.discard();
-            throw new Error(`processes left behind: ${names.join('; ')}`, { cause: error });
+            throw new Error(`processes left behind: ${names}`, { cause: error });
         });
         const files = fs.readdirSync(this.tmp);
         assert.deepEqual(files, [], 'files left in the temporary directory');
