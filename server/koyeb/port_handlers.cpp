@@ -31,6 +31,12 @@ Result<std::optional<std::uint16_t>> read_port(const JsonFields& fields) {
     return std::optional<std::uint16_t>(*port);
 }
 
+// A port of a type that is none is a bad request; a text or a number that is no port is told as such.
+Task<bool> respond_bad_port(net::Exchange& exchange, const JsonFields& fields, const Error& error) {
+    if (!text_or_number(fields, "port")) return respond_invalid(exchange, error.message);
+    return net::respond_error(exchange, 400, error.message);
+}
+
 }  // namespace
 
 Task<> handle_bind_port(net::Exchange& exchange, Context& context) {
@@ -38,7 +44,7 @@ Task<> handle_bind_port(net::Exchange& exchange, Context& context) {
     if (!body) co_return;
     Result<std::optional<std::uint16_t>> port = read_port(body->fields);
     if (!port) {
-        co_await net::respond_error(exchange, 400, port.error().message);
+        co_await respond_bad_port(exchange, body->fields, port.error());
         co_return;
     }
     if (!*port) {
@@ -61,7 +67,7 @@ Task<> handle_unbind_port(net::Exchange& exchange, Context& context) {
         if (!body) co_return;
         Result<std::optional<std::uint16_t>> port = read_port(body->fields);
         if (!port) {
-            co_await net::respond_error(exchange, 400, port.error().message);
+            co_await respond_bad_port(exchange, body->fields, port.error());
             co_return;
         }
         expected = *port;

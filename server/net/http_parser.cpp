@@ -5,6 +5,9 @@
 #include <boost/beast/http/parser.hpp>
 #include <cctype>
 #include <charconv>
+#include <cstring>
+
+#include "base/secret.hpp"
 
 namespace sandbox::net {
 
@@ -17,6 +20,22 @@ namespace http = boost::beast::http;
 namespace {
 
 constexpr std::size_t kHeadLimit = 64 * 1024 * 1024;  // http_session has the configured one
+
+// Copies of a head hold the secret; they go with these.
+struct Wiped {
+    std::string& text;
+    ~Wiped() { wipe(text); }
+};
+struct WipedSecrets {
+    http::fields& fields;
+    ~WipedSecrets() {
+        auto [at, end] = fields.equal_range(http::field::authorization);
+        for (; at != end; ++at) {
+            std::string_view value = at->value();  // lies in the field's own storage
+            ::explicit_bzero(const_cast<char*>(value.data()), value.size());
+        }
+    }
+};
 
 std::string lower(std::string_view text) {
     std::string out(text);
@@ -117,6 +136,7 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
     if (auto bad = check_request_line(head)) return *bad;
     // RFC 9110 2.5: a higher minor version is served as the highest we know, and Beast knows none above 1.
     std::string as_11;
+    const Wiped wiped_head{as_11};
     if (std::size_t minor = head.find('\r') - 1; head[minor] > '1') {
         as_11 = head;
         as_11[minor] = '1';
@@ -124,6 +144,7 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
     }
 
     http::request_parser<http::empty_body> parser;
+    const WipedSecrets wiped_fields{parser.get()};
     parser.header_limit(kHeadLimit);
     parser.body_limit(boost::none);
     parser.skip(true);

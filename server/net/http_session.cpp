@@ -51,16 +51,19 @@ HttpSession::~HttpSession() {
 // ---------------------------------------------------------------- the connection
 
 Task<> HttpSession::run() {
+    bool asked_before = false;
     while (!gone_ && !close_after_ && !server_->stopping) {
         if (in_at_ == in_.size()) {
             std::string().swap(in_);  // An idle connection holds no buffer.
             in_at_ = 0;
             idle_ = true;
-            if (server_->draining) break;
+            // A connection that comes while we drain may still ask for /health.
+            if (server_->draining && asked_before) break;
             deadline_ = Clock::now() + server_->limits.idle_time;
             if (!co_await wait_readable()) break;
         }
         idle_ = false;
+        asked_before = true;
         deadline_ = Clock::now() + server_->limits.head_time;
         std::string_view head;
         if (!co_await read_head(head)) break;
