@@ -143,7 +143,7 @@ void LogBudget::Impl::finish(std::vector<Job> jobs, bool written) {
         if (!written) continue;
         chunk.blocks = std::move(job.blocks);
         chunk.spilled = true;
-        chunk.data = std::string();
+        std::string().swap(chunk.data);  // An assignment of a short string would keep the buffer.
         if (chunk.dropped) continue;
         remove(store, 0, chunk.size);
         --store.unspilled_;
