@@ -116,6 +116,7 @@ std::vector<pid_t> Cgroup::processes() const {
 }
 
 void Cgroup::kill() const {
+    killed_ = true;
     UniqueFd fd(::openat(directory_.get(), "cgroup.kill", O_WRONLY | O_CLOEXEC));
     if (fd && ::write(fd.get(), "1", 1) == 1) return;
     for (pid_t pid : processes()) ::kill(pid, SIGKILL);  // Before Linux 5.14.
@@ -176,10 +177,10 @@ void CgroupPool::give_back(std::unique_ptr<Cgroup> cgroup) {
     std::lock_guard lock(impl_->mutex);
     if (cgroup->populated()) {
         impl_->leftover.push_back(cgroup->path());
-    } else if (impl_->free.size() < kKept) {
+    } else if (impl_->free.size() < kKept && !cgroup->was_killed()) {
         impl_->free.push_back(std::move(cgroup));
-    } else {
-        ::rmdir(cgroup->path().c_str());
+    } else if (::rmdir(cgroup->path().c_str()) != 0) {
+        impl_->leftover.push_back(cgroup->path());
     }
 }
 
