@@ -27,7 +27,11 @@ struct ProcessInfo {
     pid_t parent = 0;
     pid_t session = 0;
     char state = '?';
+    std::uint64_t threads = 0;
     std::uint64_t start = 0;
+
+    // A leader thread that has ended is a zombie already, while other threads still hold files and ports.
+    bool lives() const { return (state != 'Z' && state != 'X') || threads > 1; }
 };
 
 bool read_all(const std::string& path, std::string& out) {
@@ -52,7 +56,7 @@ bool read_stat(pid_t pid, ProcessInfo& info) {
     info.state = text[name_end + 2];
     const char* at = text.data() + name_end + 3;
     const char* end = text.data() + text.size();
-    std::uint64_t fields[20] = {};  // ppid is [0], session [2], starttime [18]
+    std::uint64_t fields[20] = {};  // ppid [0], session [2], num_threads [16], starttime [18]
     for (std::uint64_t& field : fields) {
         while (at < end && *at == ' ') ++at;
         bool negative = at < end && *at == '-';
@@ -63,6 +67,7 @@ bool read_stat(pid_t pid, ProcessInfo& info) {
     }
     info.parent = static_cast<pid_t>(fields[0]);
     info.session = static_cast<pid_t>(fields[2]);
+    info.threads = fields[16];
     info.start = fields[18];
     return true;
 }
@@ -202,7 +207,7 @@ std::size_t signal_tree(const TreeId& tree, const Cgroup* cgroup, int signal, st
     }
     std::size_t living = 0;
     for (const ProcessInfo& process : members_of(tree, cgroup, *processes)) {
-        if (process.state == 'Z' || process.state == 'X') continue;
+        if (!process.lives()) continue;
         ++living;
         if (signal == 0 || !already.emplace(process.pid, process.start).second) continue;
         send(process, signal);
@@ -220,7 +225,7 @@ std::size_t signal_descendants(int signal, pid_t spared) {
     const pid_t self = ::getpid();
     std::size_t living = 0;
     for (const ProcessInfo& process : *processes) {
-        if (process.pid == self || process.state == 'Z' || process.state == 'X') continue;
+        if (process.pid == self || !process.lives()) continue;
         std::size_t steps = 0;
         pid_t at = process.pid;
         while (at != self && at != spared && by_pid.contains(at) && ++steps < 100'000)
