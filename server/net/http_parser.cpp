@@ -97,7 +97,8 @@ std::optional<BadRequest> check_request_line(std::string_view head) {
     std::size_t version_at = line.rfind(' ');
     if (version_at == std::string_view::npos) return BadRequest{};
     std::string_view version = line.substr(version_at + 1);
-    if (version.size() == 8 && version.starts_with("HTTP/1.") && std::isdigit(version[7]) != 0) return std::nullopt;
+    if (version.size() == 8 && version.starts_with("HTTP/1.") && std::isdigit(version[7]) != 0)
+        return std::nullopt;
     bool well_formed = version.size() == 8 && version.starts_with("HTTP/") && std::isdigit(version[5]) != 0 &&
                        version[6] == '.' && std::isdigit(version[7]) != 0;
     if (well_formed && line.substr(0, 4) != "PRI ")

@@ -29,8 +29,8 @@ class Cgroup {
     std::vector<pid_t> processes() const;
     // SIGKILL to all of them at once, also to those being forked.
     void kill() const;
-    // Whether kill() was ever called. Linux 6.x kills whoever is cloned into such a cgroup (its kill_seq differs from
-    // that of the cloning process's cgroup), so it can't be used again.
+    // Whether kill() was ever called. Linux 6.x kills whoever is cloned into such a cgroup (its kill_seq
+    // differs from that of the cloning process's cgroup), so it can't be used again.
     bool was_killed() const { return killed_; }
 
   private:

@@ -27,7 +27,7 @@ async function drain(bytes, count) {
     let tail = Buffer.alloc(0);
     const take = (chunk) => {
         count(chunk);
-        tail = Buffer.concat([tail, chunk]).subarray(-400);
+        tail = chunk.length < 400 ? Buffer.concat([tail, chunk]).subarray(-400) : chunk.subarray(-400);
     };
     take(raw.buffer);
     raw.socket.on('data', take);
