@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <unordered_map>
 
@@ -56,6 +57,13 @@ const std::string* find_variable(const Variables& variables, std::string_view na
         if (key == name) return &value;
     }
     return nullptr;
+}
+
+bool is_shell_name(std::string_view name) {
+    auto letter = [](char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+    auto digit = [](char c) { return c >= '0' && c <= '9'; };
+    return !name.empty() && !digit(name[0]) &&
+           std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || digit(c); });
 }
 
 std::string shell_quoted(std::string_view text) {
@@ -164,6 +172,7 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
     child.env.reserve(variables.size() + 1);
     for (const auto& [name, value] : variables) {
         if (spec.args.empty() && name.size() + value.size() + 2 > kMaxExecString) {
+            if (!is_shell_name(name)) continue;  // No shell could tell a command of it.
             oversized += name + "=" + shell_quoted(value) + "; ";
         } else {
             child.env.push_back(name + "=" + value);
