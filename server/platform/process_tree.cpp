@@ -25,6 +25,7 @@ namespace {
 struct ProcessInfo {
     pid_t pid = 0;
     pid_t parent = 0;
+    pid_t group = 0;
     pid_t session = 0;
     char state = '?';
     std::uint64_t threads = 0;
@@ -56,7 +57,7 @@ bool read_stat(pid_t pid, ProcessInfo& info) {
     info.state = text[name_end + 2];
     const char* at = text.data() + name_end + 3;
     const char* end = text.data() + text.size();
-    std::uint64_t fields[20] = {};  // ppid [0], session [2], num_threads [16], starttime [18]
+    std::uint64_t fields[20] = {};  // ppid [0], pgrp [1], session [2], num_threads [16], starttime [18]
     for (std::uint64_t& field : fields) {
         while (at < end && *at == ' ') ++at;
         bool negative = at < end && *at == '-';
@@ -66,6 +67,7 @@ bool read_stat(pid_t pid, ProcessInfo& info) {
         at = next;
     }
     info.parent = static_cast<pid_t>(fields[0]);
+    info.group = static_cast<pid_t>(fields[1]);
     info.session = static_cast<pid_t>(fields[2]);
     info.threads = fields[16];
     info.start = fields[18];
@@ -209,6 +211,7 @@ std::size_t signal_tree(const TreeId& tree, const Cgroup* cgroup, int signal, st
     for (const ProcessInfo& process : members_of(tree, cgroup, *processes)) {
         if (!process.lives()) continue;
         ++living;
+        if (signal == SIGTERM && tree.group_termed && process.group == tree.leader) continue;
         if (signal == 0 || !already.emplace(process.pid, process.start).second) continue;
         send(process, signal);
         if (signal == SIGTERM) send(process, SIGCONT);

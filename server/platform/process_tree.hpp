@@ -25,6 +25,9 @@ struct TreeId {
     bool leader_reaped =
         false;           // then the number counts only as a session, and only while nobody else has it
     std::string marker;  // value of kMarkerVariable
+    // The leader's process group has had its SIGTERM: its members get no second one, and neither do the
+    // programs that they start to clean up.
+    bool group_termed = false;
 };
 
 // A process by number and start time: a recycled number is another process.

@@ -318,6 +318,7 @@ void Command::start_terminating(Milliseconds grace) {
         impl.killed_by_us = true;
         ::kill(-impl.tree.leader, grace.count() > 0 ? SIGTERM : SIGKILL);
         if (grace.count() > 0) ::kill(-impl.tree.leader, SIGCONT);
+        impl.tree.group_termed = grace.count() > 0;
     }
     spawn_task(impl.environment.loop, "end of a tree", run_termination(self));
 }
