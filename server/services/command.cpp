@@ -57,7 +57,8 @@ struct OutputStream {
     std::unique_ptr<ReadEnd> end;
     bool at_end = true;
     bool waiting = false;  // for the command to write
-    std::uint64_t bytes = 0;
+    std::uint64_t bytes_read = 0;
+    std::uint64_t bytes = 0;      // delivered; behind bytes_read while the sink takes its time
     std::uint64_t bytes_due = 0;  // read plus lying in the pipe when the leader ended
 };
 
@@ -203,7 +204,7 @@ void Command::on_exit(const ExitRecord& record) {
     impl_->tree.leader_reaped = true;
     impl_->timeout_timer.cancel();
     for (OutputStream& stream : impl_->streams) {
-        if (!stream.at_end) stream.bytes_due = stream.bytes + stream.end->pending();
+        if (!stream.at_end) stream.bytes_due = stream.bytes_read + stream.end->pending();
     }
     --impl_->environment.commands_running;
     impl_->changed.notify();
@@ -219,6 +220,7 @@ Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
             long count;
             while ((count = stream.end->read_now(buffer.span())) > 0) {
                 auto size = static_cast<std::size_t>(count);
+                stream.bytes_read += size;
                 impl.environment.output_bytes += size;
                 if (std::shared_ptr<OutputSink> sink = impl.sink) {
                     ++impl.delivering;
