@@ -250,12 +250,11 @@ Result<> move_across(const std::string& from, const std::string& to, const Trans
     struct stat old {};
     if (::fstatat(target.dir.get(), target.leaf.c_str(), &old, AT_SYMLINK_NOFOLLOW) == 0) {
         int error = 0;
-        if (!options.replace)
+        if (!options.replace) {
             error = EEXIST;
-        else if (S_ISDIR(old.st_mode) && !S_ISDIR(info.st_mode))
-            error = EISDIR;
-        else if (!S_ISDIR(old.st_mode) && S_ISDIR(info.st_mode))
-            error = ENOTDIR;
+        } else if (S_ISDIR(old.st_mode) != S_ISDIR(info.st_mode)) {
+            error = S_ISDIR(old.st_mode) ? EISDIR : ENOTDIR;
+        }
         if (error != 0) return path_error("rename", both(from, to), error);
     }
     if (S_ISDIR(info.st_mode) && is_inside(target.dir.get(), info)) return into_itself("rename", from, to);

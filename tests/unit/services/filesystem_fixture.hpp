@@ -41,6 +41,16 @@ std::string error_of(const Result<T>& result) {
     return result ? "ok" : result.error().message;
 }
 
+// Breaks after 1000 bytes.
+class FailingSource final : public ByteSource {
+  public:
+    Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override {
+        if (offset >= 1000) return Error{Errc::internal, "the source broke", EIO};
+        std::fill_n(out.data(), 500, 'x');
+        return std::size_t{500};
+    }
+};
+
 class FilesystemTest : public testing::Test {
   protected:
     FilesystemTest() : FilesystemTest(std::filesystem::temp_directory_path().string()) {}
