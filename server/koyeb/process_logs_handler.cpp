@@ -35,12 +35,10 @@ void append_log_event(std::string& out, const LogRecord& record) {
 
 void append_gap_event(std::string& out, const LogGap& gap) {
     out += "event: gap\ndata: ";
-    JsonWriter(out, JsonCharset::ascii)
-        .begin_object()
-        .member("from", gap.first_id)
-        .member("lines", gap.lines)
-        .member("bytes", gap.bytes)
-        .end_object();
+    JsonWriter writer(out, JsonCharset::ascii);
+    writer.begin_object().member("from", gap.first_id).member("lines", gap.lines).member("bytes", gap.bytes);
+    if (!gap.exact) writer.member("estimated", true);
+    writer.end_object();
     out += "\n\n";
 }
 

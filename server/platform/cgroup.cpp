@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <deque>
 #include <fstream>
 #include <mutex>
 #include <sstream>
@@ -16,7 +18,7 @@ namespace sandbox {
 namespace {
 
 constexpr const char* kPrefix = "sandbox-executor-";
-constexpr std::size_t kKept = 32;  // empty ones, ready for use
+constexpr std::size_t kRetries = 4;  // leftover cgroups looked at per new one
 
 std::string read_file(const std::string& path) {
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -64,6 +66,14 @@ void remove_below(const std::string& path) {
         ::closedir(directory);
     }
     ::rmdir(path.c_str());
+}
+
+// False while somebody lives in it.
+bool remove_empty(const std::string& path) {
+    if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return true;
+    if (read_file(path + "/cgroup.events").find("populated 0") == std::string::npos) return false;
+    remove_below(path);  // The command has made cgroups of its own.
+    return ::access(path.c_str(), F_OK) != 0;
 }
 
 void remove_stale(const std::string& own) {
@@ -116,7 +126,6 @@ std::vector<pid_t> Cgroup::processes() const {
 }
 
 void Cgroup::kill() const {
-    killed_ = true;
     UniqueFd fd(::openat(directory_.get(), "cgroup.kill", O_WRONLY | O_CLOEXEC));
     if (fd && ::write(fd.get(), "1", 1) == 1) return;
     for (pid_t pid : processes()) ::kill(pid, SIGKILL);  // Before Linux 5.14.
@@ -126,12 +135,15 @@ struct CgroupPool::Impl {
     std::mutex mutex;
     std::string root;  // empty: not available
     std::uint64_t next = 1;
-    std::vector<std::unique_ptr<Cgroup>> free;
-    std::vector<std::string> leftover;  // still populated when they were given back
+    std::deque<std::string> leftover;  // still populated when they were given back
 
+    // A few at a time: there may be as many as there are background jobs.
     void retry_leftover() {
-        std::erase_if(leftover,
-                      [](const std::string& path) { return ::rmdir(path.c_str()) == 0 || errno == ENOENT; });
+        for (std::size_t i = std::min(leftover.size(), kRetries); i > 0; --i) {
+            std::string path = std::move(leftover.front());
+            leftover.pop_front();
+            if (!remove_empty(path)) leftover.push_back(std::move(path));
+        }
     }
 };
 
@@ -156,11 +168,6 @@ bool CgroupPool::available() const { return !impl_->root.empty(); }
 std::unique_ptr<Cgroup> CgroupPool::take() {
     std::lock_guard lock(impl_->mutex);
     if (impl_->root.empty()) return nullptr;
-    if (!impl_->free.empty()) {
-        std::unique_ptr<Cgroup> cgroup = std::move(impl_->free.back());
-        impl_->free.pop_back();
-        return cgroup;
-    }
     impl_->retry_leftover();
     std::string path = impl_->root + "/" + std::to_string(impl_->next++);
     if (::mkdir(path.c_str(), 0755) != 0) return nullptr;
@@ -175,19 +182,12 @@ std::unique_ptr<Cgroup> CgroupPool::take() {
 void CgroupPool::give_back(std::unique_ptr<Cgroup> cgroup) {
     if (!cgroup) return;
     std::lock_guard lock(impl_->mutex);
-    if (cgroup->populated()) {
-        impl_->leftover.push_back(cgroup->path());
-    } else if (impl_->free.size() < kKept && !cgroup->was_killed()) {
-        impl_->free.push_back(std::move(cgroup));
-    } else if (::rmdir(cgroup->path().c_str()) != 0) {
-        impl_->leftover.push_back(cgroup->path());
-    }
+    if (!remove_empty(cgroup->path())) impl_->leftover.push_back(cgroup->path());
 }
 
 void CgroupPool::clean_up() {
     std::lock_guard lock(impl_->mutex);
     if (impl_->root.empty()) return;
-    impl_->free.clear();
     remove_below(impl_->root);
 }
 

@@ -6,7 +6,6 @@
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,14 +28,10 @@ class Cgroup {
     std::vector<pid_t> processes() const;
     // SIGKILL to all of them at once, also to those being forked.
     void kill() const;
-    // Whether kill() was ever called. Linux 6.x kills whoever is cloned into such a cgroup (its kill_seq
-    // differs from that of the cloning process's cgroup), so it can't be used again.
-    bool was_killed() const { return killed_; }
 
   private:
     std::string path_;
     UniqueFd directory_;
-    mutable std::atomic<bool> killed_ = false;
 };
 
 // Makes and takes back cgroups. Thread-safe. Outlives the cgroups it gave.
@@ -53,7 +48,9 @@ class CgroupPool {
     bool available() const;
     // Null when there is none to be had.
     std::unique_ptr<Cgroup> take();
-    // An empty one that never was killed is used again; others are removed, as soon as they are empty.
+    // Removes it, now or when it has become empty. None is used again: what a command as root has set in it
+    // (a freeze, limits) would meet the next one, and Linux 6.x kills whoever is cloned into a cgroup that
+    // was killed once.
     void give_back(std::unique_ptr<Cgroup> cgroup);
     // Removes whatever is empty. For the end of the daemon.
     void clean_up();
