@@ -12,6 +12,8 @@
 #include "app/shutdown.hpp"
 #include "app/version.hpp"
 #include "base/log.hpp"
+#include "base/secret.hpp"
+#include "e2b/context.hpp"
 #include "koyeb/context.hpp"
 #include "platform/listen.hpp"
 #include "platform/signals.hpp"
@@ -54,7 +56,8 @@ LogLimits log_limits(const Config& config) {
 // Members in order of dependency: each uses only what stands above it.
 class Daemon {
   public:
-    Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener);
+    Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener,
+           UniqueFd envd_listener);
     // Blocks on the secret's file in pool mode. Before run().
     Result<> set_up_auth();
     int run();
@@ -63,6 +66,8 @@ class Daemon {
     void on_signal(int signal);
     void finish();
     Task<std::optional<net::Denial>> authorize(const net::Request& request);
+    Task<std::optional<net::Denial>> authorize_envd(const net::Request& request);
+    e2b::Access envd_access(const std::string& token);
     Task<> measure_lag();
 
     Config config_;
@@ -81,8 +86,15 @@ class Daemon {
     PortBinding binding_;
     proxy::Forwarder forwarder_;
     koyeb::Context context_;
+    e2b::Settings envd_settings_;
+    e2b::Access envd_access_;    // of the listener of its own
+    e2b::Access shared_access_;  // of the services on our main port
+    e2b::Context envd_context_;
+    e2b::Context shared_context_;
     net::Router router_;
+    net::Router envd_router_;
     net::HttpServer http_;
+    net::HttpServer envd_http_;
     Entrypoint entrypoint_;
     Shutdown shutdown_;
     SignalSource signals_;
@@ -90,7 +102,8 @@ class Daemon {
     int exit_code_ = 0;
 };
 
-Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener)
+Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener,
+               UniqueFd envd_listener)
     : config_(std::move(config)),
       spill_dir_(config_.spill_dir, environment_value("TMPDIR")),
       cgroups_(config_.cgroups),
@@ -105,8 +118,9 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
                 null_fd_.get(),
                 cgroups_.available() ? &cgroups_ : nullptr},
       logs_(loop_, file_pool_, spill_dir_, log_limits(config_)),
-      processes_(commands_, logs_),
-      binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get())}),
+      processes_(commands_, logs_, ProcessTable::kKeepEnded, &spill_dir_),
+      binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get()),
+                bound_port(envd_listener.get())}),
       forwarder_(loop_, binding_, std::move(proxy_listener),
                  [this] {
                      proxy::ForwarderOptions options;
@@ -126,22 +140,45 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
                                           forwarder_, file_pool_, spawn_pool_, loop_lag_};
                    return metrics_text(sources);
                }},
+      envd_access_(envd_access(config_.envd_token.empty() ? config_.secret : config_.envd_token)),
+      shared_access_(config_.secret,
+                     [this](const std::string& token) { return auth_ && auth_->matches(token); }),
+      envd_context_{loop_,      file_pool_,   spill_dir_,     commands_,
+                    processes_, envd_access_, envd_settings_, [this] { return shutdown_.requested(); }},
+      shared_context_{loop_,      file_pool_,     spill_dir_,     commands_,
+                      processes_, shared_access_, envd_settings_, [this] { return shutdown_.requested(); }},
       router_([this] {
           net::Router router({"/koyeb-sandbox"});
           koyeb::add_routes(router, context_);
+          e2b::add_routes(router, shared_context_, e2b::RouteSet::shared);
+          return router;
+      }()),
+      envd_router_([this] {
+          net::Router router;
+          e2b::add_routes(router, envd_context_, e2b::RouteSet::own_listener);
           return router;
       }()),
       http_(
           loop_, router_, [this](const net::Request& request) { return authorize(request); }, config_.http),
+      envd_http_(
+          loop_, envd_router_, [this](const net::Request& request) { return authorize_envd(request); },
+          config_.http),
       entrypoint_(loop_, spawn_pool_, reaper_, nofile_soft,
                   [this](int code) {
                       exit_code_ = code;
                       shutdown_.requested() ? shutdown_.poke() : shutdown_.request();
                   }),
-      shutdown_(
-          {loop_, http_, processes_, commands_, entrypoint_, config_.shutdown_budget, [this] { finish(); }}),
+      shutdown_({loop_,
+                 {&http_, &envd_http_},
+                 processes_,
+                 commands_,
+                 entrypoint_,
+                 config_.shutdown_budget,
+                 [this] { finish(); }}),
       signals_(loop_, [this](int signal) { on_signal(signal); }) {
+    wipe(config_.envd_token);
     http_.serve(std::move(http_listener));
+    if (envd_listener) envd_http_.serve(std::move(envd_listener));
     spawn_task(loop_, "loop lag", measure_lag());
 }
 
@@ -170,6 +207,7 @@ void Daemon::finish() {
     forwarder_.stop();
     forwarder_.close_all();
     http_.stop();
+    envd_http_.stop();
     cgroups_.clean_up();
     loop_.stop();
 }
@@ -194,7 +232,19 @@ void Daemon::on_signal(int signal) {
     if (stops) shutdown_.request();
 }
 
+e2b::Access Daemon::envd_access(const std::string& token) {
+    if (config_.envd_insecure) return e2b::Access(std::string());
+    return e2b::Access(token, [this](const std::string& given) { return auth_ && auth_->matches(given); });
+}
+
+Task<std::optional<net::Denial>> Daemon::authorize_envd(const net::Request& request) {
+    co_return envd_access_.check(request);
+}
+
 Task<std::optional<net::Denial>> Daemon::authorize(const net::Request& request) {
+    // The services of the other dialect take our bearer secret as well as what its own clients send.
+    if (e2b::is_shared_path(request.path) && !bearer_token(request.header("authorization")))
+        co_return shared_access_.check(request);
     std::optional<std::string> token = bearer_token(request.header("authorization"));
     AuthVerdict verdict = co_await auth_->check(std::move(token));
     net::Denial denial;
@@ -231,15 +281,28 @@ int run_daemon(Config config, std::uint64_t nofile_soft) {
     if (!http_listener) return failed(http_listener.error());
     Result<UniqueFd> proxy_listener = listen_tcp(config.proxy_port);
     if (!proxy_listener) return failed(proxy_listener.error());
+    UniqueFd envd_listener;
+    if (!config.envd_port.empty()) {
+        ListenOptions options;
+        options.loopback_only = config.envd_insecure;
+        Result<UniqueFd> listener = listen_tcp(config.envd_port, options);
+        if (!listener) return failed(listener.error());
+        envd_listener = std::move(*listener);
+    }
     const bool pool_mode = config.auth_mode == AuthMode::pool;
     log::info("Starting sandbox-executor", {{"version", kVersion},
                                             {"port", bound_port(http_listener->get())},
                                             {"auth_mode", pool_mode ? "pool" : "static"}});
     log::info("Starting TCP proxy", {{"port", bound_port(proxy_listener->get())}});
 
+    if (envd_listener) {
+        log::info("Starting envd API",
+                  {{"port", bound_port(envd_listener.get())}, {"insecure", config.envd_insecure}});
+    }
+
     // Never destroyed: when the process exits a stuck thread may still use parts of it.
-    auto* daemon =
-        new Daemon(std::move(config), nofile_soft, std::move(*http_listener), std::move(*proxy_listener));
+    auto* daemon = new Daemon(std::move(config), nofile_soft, std::move(*http_listener),
+                              std::move(*proxy_listener), std::move(envd_listener));
     if (Result<> ready = daemon->set_up_auth(); !ready) return failed(ready.error());
     return daemon->run();
 }

@@ -104,6 +104,12 @@ Result<> set_cgroups(Config& config, const std::string& value) {
     return Result<>();
 }
 
+Result<> set_envd_insecure(Config& config, const std::string& value) {
+    if (value != "0" && value != "1") return bad("value", value, "want 0 or 1");
+    config.envd_insecure = value == "1";
+    return Result<>();
+}
+
 Result<> set_level(Config& config, const std::string& value) {
     config.log_level = log::level_from(value);
     return Result<>();
@@ -165,6 +171,12 @@ constexpr Setting kSettings[] = {
      set_text<std::string, &Config::spill_dir>},
     {"SANDBOX_CGROUPS", "--cgroups", "MODE", "a cgroup for every command where possible: auto or off (auto)",
      set_cgroups},
+    {"ENVD_PORT", "--envd-port", "PORT", "E2B envd API, usually 49983 (off)",
+     set_text<std::string, &Config::envd_port>},
+    {"ENVD_ACCESS_TOKEN", "--envd-access-token", "TEXT", "its access token (the sandbox secret)",
+     set_text<std::string, &Config::envd_token>},
+    {"ENVD_INSECURE", "--envd-insecure", "0|1", "1: its loopback address, open until /init sets a token (0)",
+     set_envd_insecure},
 };
 
 std::string help_text() {
@@ -199,6 +211,9 @@ Result<> check(const Config& config, bool secret_given) {
     }
     if (config.port == config.proxy_port && config.port != "0") {
         return Error{Errc::invalid_argument, "PORT and PROXY_PORT are both " + config.port, 0};
+    }
+    if (config.envd_insecure && !config.envd_token.empty()) {
+        return Error{Errc::invalid_argument, "ENVD_ACCESS_TOKEN cannot be set with ENVD_INSECURE=1", 0};
     }
     return Result<>();
 }

@@ -35,6 +35,9 @@ struct Config {
     std::uint64_t run_memory = 4ULL * 1024 * 1024;  // of a /run's output, before it spills
     std::string spill_dir;
     bool cgroups = true;                  // a cgroup for every command, where they can be had
+    std::string envd_port;                // the E2B envd API; empty: not served on a port of its own
+    std::string envd_token;               // its access token; empty: the sandbox secret
+    bool envd_insecure = false;           // no token until /init sets one, on loopback only
     std::vector<std::string> entrypoint;  // behind "--"
 };
 

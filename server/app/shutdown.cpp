@@ -26,8 +26,14 @@ void Shutdown::request() {
     }
     requested_ = true;
     log::info("Shutting down servers...");
-    parts_.http.drain();
+    for (net::HttpServer* server : parts_.http) server->drain();
     spawn_task(parts_.loop, "shutdown", run());
+}
+
+std::size_t Shutdown::running_requests() const {
+    std::size_t running = 0;
+    for (const net::HttpServer* server : parts_.http) running += server->running_requests();
+    return running;
 }
 
 Task<std::size_t> Shutdown::signal_descendants(int signal) {
@@ -39,7 +45,7 @@ Task<std::size_t> Shutdown::signal_descendants(int signal) {
 // Until nothing is left to wait for, or the deadline, or a second signal.
 Task<> Shutdown::wait_until(Clock::time_point deadline, bool for_requests) {
     while (!hurry_ && Clock::now() < deadline) {
-        if (for_requests && parts_.http.running_requests() == 0) co_return;
+        if (for_requests && running_requests() == 0) co_return;
         if (!for_requests && !parts_.entrypoint.running() && co_await signal_descendants(0) == 0) co_return;
         auto rest = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
         co_await wake_.wait_for(std::clamp(rest, std::chrono::milliseconds(1), kLook));

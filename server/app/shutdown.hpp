@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <vector>
 
 #include "net/http_server.hpp"
 #include "platform/blocking_pool.hpp"
@@ -20,7 +21,7 @@ class Shutdown {
   public:
     struct Parts {
         Loop& loop;
-        net::HttpServer& http;
+        std::vector<net::HttpServer*> http;
         ProcessTable& processes;
         CommandEnvironment& commands;
         Entrypoint& entrypoint;
@@ -37,6 +38,7 @@ class Shutdown {
 
   private:
     Task<> run();
+    std::size_t running_requests() const;
     Task<> wait_until(std::chrono::steady_clock::time_point deadline, bool for_requests);
     Task<std::size_t> signal_descendants(int signal);
 

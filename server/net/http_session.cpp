@@ -284,7 +284,10 @@ Task<> HttpSession::dispatch() {
         wipe_authorization(request);
         if (denial) {
             if (head_.expects_continue) close_after_ = true;
-            if (denial->status == 401) {
+            if (!denial->json.empty()) {
+                co_await respond(denial->status, "application/json; charset=utf-8", denial->json,
+                                 HeaderList());
+            } else if (denial->status == 401) {
                 HeaderList headers(1, Header{"WWW-Authenticate", "Bearer"});
                 co_await respond_error(*this, denial->status, denial->message, std::move(headers));
             } else {

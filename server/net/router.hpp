@@ -25,6 +25,7 @@ struct Route {
 struct Denial {
     int status = 401;
     std::string message;
+    std::string json;  // the whole body, where {"error": message} is not what the client looks for
 };
 
 // One listener's table. Built at start, constant afterwards.

@@ -95,6 +95,10 @@ Task<AuthVerdict> Auth::check(std::optional<std::string> token) {
     co_return equal_constant_time(given, *digest_) ? AuthVerdict::allowed : AuthVerdict::denied;
 }
 
+bool Auth::matches(std::string_view token) const {
+    return digest_ && !token.empty() && equal_constant_time(sha256(token), *digest_);
+}
+
 Task<AuthVerdict> Auth::claim(std::string token) {
     claiming_ = true;
     auto job = [this, &token] { return store_secret(path_, token); };

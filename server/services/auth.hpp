@@ -31,6 +31,8 @@ class Auth {
 
     // `token` is what came after "Bearer "; absent or empty is denied and claims nothing.
     Task<AuthVerdict> check(std::optional<std::string> token);
+    // Whether it is the secret; claims nothing, so false before a claim.
+    bool matches(std::string_view token) const;
 
   private:
     Auth(Loop& loop, BlockingPool& pool);

@@ -43,15 +43,29 @@ void LogSink::flush() {
     }
 }
 
+Task<> ProcessSink::on_output(StreamId stream, std::string_view bytes) {
+    co_await log_.on_output(stream, bytes);
+    co_await hub_->publish(stream, bytes);
+}
+
 ManagedProcess::ManagedProcess(std::string id, Dialect dialect, CommandSpec spec, std::string tag,
-                               std::shared_ptr<Command> command, std::shared_ptr<LogStore> log, Loop& loop)
+                               std::shared_ptr<Command> command, std::shared_ptr<LogStore> log,
+                               std::shared_ptr<OutputHub> hub, Loop& loop)
     : id_(std::move(id)),
       dialect_(dialect),
       spec_(std::move(spec)),
       tag_(std::move(tag)),
       command_(std::move(command)),
       log_(std::move(log)),
+      hub_(std::move(hub)),
       changed_(loop) {}
+
+void ManagedProcess::end_early() {
+    end_early_ = true;
+    if (log_complete_) hub_->end();
+}
+
+bool ManagedProcess::lasts() const { return !hub_->ended_at() && !(end_early_ && command_->has_exited()); }
 
 std::string ManagedProcess::command_text() const {
     if (spec_.args.empty()) return spec_.shell_command;

@@ -12,6 +12,7 @@
 #include "platform/event.hpp"
 #include "services/command.hpp"
 #include "services/log_store.hpp"
+#include "services/output_hub.hpp"
 
 namespace sandbox {
 
@@ -43,11 +44,26 @@ class LogSink final : public OutputSink {
     LineSplitter splitters_[3];
 };
 
+// Output of a process to its log and to whoever listens.
+class ProcessSink final : public OutputSink {
+  public:
+    ProcessSink(std::shared_ptr<LogStore> log, std::shared_ptr<OutputHub> hub)
+        : log_(std::move(log)), hub_(std::move(hub)) {}
+    Task<> on_output(StreamId stream, std::string_view bytes) override;
+    Task<> on_end(StreamId stream) override { return log_.on_end(stream); }
+    void flush() { log_.flush(); }
+
+  private:
+    LogSink log_;
+    std::shared_ptr<OutputHub> hub_;
+};
+
 // Loop thread; shared by the table, handlers that are looking at it, and its own watcher.
 class ManagedProcess {
   public:
     ManagedProcess(std::string id, Dialect dialect, CommandSpec spec, std::string tag,
-                   std::shared_ptr<Command> command, std::shared_ptr<LogStore> log, Loop& loop);
+                   std::shared_ptr<Command> command, std::shared_ptr<LogStore> log,
+                   std::shared_ptr<OutputHub> hub, Loop& loop);
 
     const std::string& id() const { return id_; }
     const std::string& tag() const { return tag_; }
@@ -58,6 +74,12 @@ class ManagedProcess {
     Command& command() const { return *command_; }
     LogStore& log() const { return *log_; }
     const std::shared_ptr<LogStore>& shared_log() const { return log_; }
+    // Live output. Its end comes when the leader has ended and all pipes are at their end; after end_early()
+    // what is in the pipes at the leader's end is all that is waited for.
+    OutputHub& output() const { return *hub_; }
+    void end_early();
+    // It runs, or its output has not ended and nobody asked for an early end.
+    bool lasts() const;
     pid_t pid() const { return command_->pid(); }
 
     ProcessState state() const;
@@ -77,6 +99,8 @@ class ManagedProcess {
     const std::string tag_;
     const std::shared_ptr<Command> command_;
     const std::shared_ptr<LogStore> log_;
+    const std::shared_ptr<OutputHub> hub_;
+    bool end_early_ = false;
     std::optional<CommandEnd> end_;
     std::optional<std::chrono::system_clock::time_point> ended_at_;
     bool log_complete_ = false;

@@ -1,27 +1,40 @@
 #include "services/process_table.hpp"
 
+#include <algorithm>
+
 #include "base/uuid.hpp"
 
 namespace sandbox {
 
-ProcessTable::ProcessTable(CommandEnvironment& environment, LogBudget& logs, std::size_t keep_ended)
-    : environment_(environment), logs_(logs), keep_ended_(keep_ended) {}
+ProcessTable::ProcessTable(CommandEnvironment& environment, LogBudget& logs, std::size_t keep_ended,
+                           SpillDir* spill)
+    : environment_(environment), logs_(logs), keep_ended_(keep_ended), spill_(spill) {}
 
-Task<ProcessTable::Started> ProcessTable::start(CommandSpec spec, Dialect dialect, std::string tag) {
+std::shared_ptr<OutputHub> ProcessTable::make_hub() const {
+    return std::make_shared<OutputHub>(environment_.loop, environment_.work_pool, spill_);
+}
+
+Task<ProcessTable::Started> ProcessTable::start(CommandSpec spec, Dialect dialect, std::string tag,
+                                                std::shared_ptr<OutputHub> hub,
+                                                std::optional<CommandSpec> told) {
     auto log = std::make_shared<LogStore>(logs_);
-    auto sink = std::make_shared<LogSink>(log);
+    if (!hub) hub = make_hub();
+    auto sink = std::make_shared<ProcessSink>(log, hub);
     CommandSpec started_spec = spec;
     auto started = co_await Command::start(environment_, std::move(started_spec), sink);
     if (!started) co_return started.error();
-    auto process = std::make_shared<ManagedProcess>(uuid_v4(), dialect, std::move(spec), std::move(tag),
-                                                    *started, std::move(log), environment_.loop);
+    if (told) spec = std::move(*told);
+    auto process =
+        std::make_shared<ManagedProcess>(uuid_v4(), dialect, std::move(spec), std::move(tag), *started,
+                                         std::move(log), std::move(hub), environment_.loop);
     auto position = processes_.insert(processes_.end(), process);
     by_id_.emplace(process->id(), position);
+    by_pid_[process->pid()] = process;
     spawn_task(environment_.loop, "process watcher", watch(process, std::move(sink)));
     co_return process;
 }
 
-Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_ptr<LogSink> sink) {
+Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_ptr<ProcessSink> sink) {
     Command& command = process->command();
     CommandEnd end = co_await command.wait_exit();
     process->ended_at_ = std::chrono::system_clock::now();
@@ -35,8 +48,10 @@ Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_
     process->changed_.notify();
     process->log_->changed().notify();
     forget_oldest_ended();
+    if (process->end_early_) process->hub_->end();
     // Whoever still holds a pipe goes on being read, into the log.
     co_await command.wait(EndRule::exit_and_eof);
+    process->hub_->end();
     process->log_->close();
 }
 
@@ -47,6 +62,8 @@ void ProcessTable::forget_oldest_ended() {
             continue;
         }
         by_id_.erase((*at)->id());
+        auto numbered = by_pid_.find((*at)->pid());
+        if (numbered != by_pid_.end() && numbered->second == *at) by_pid_.erase(numbered);
         at = processes_.erase(at);
         --ended_;
     }
@@ -55,6 +72,17 @@ void ProcessTable::forget_oldest_ended() {
 std::shared_ptr<ManagedProcess> ProcessTable::find(std::string_view id) const {
     auto found = by_id_.find(std::string(id));
     return found == by_id_.end() ? nullptr : *found->second;
+}
+
+std::shared_ptr<ManagedProcess> ProcessTable::find_pid(pid_t pid) const {
+    auto found = by_pid_.find(pid);
+    return found == by_pid_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<ManagedProcess> ProcessTable::find_tag(std::string_view tag) const {
+    auto found = std::find_if(processes_.rbegin(), processes_.rend(),
+                              [tag](const auto& process) { return process->tag() == tag; });
+    return found == processes_.rend() ? nullptr : *found;
 }
 
 std::vector<std::shared_ptr<ManagedProcess>> ProcessTable::list() const {

@@ -16,14 +16,26 @@ namespace sandbox {
 // Loop thread. Outlives the processes' watchers only together with the loop.
 class ProcessTable {
   public:
-    // Keeps the last `keep_ended` ended processes for later questions.
-    ProcessTable(CommandEnvironment& environment, LogBudget& logs, std::size_t keep_ended = 1000);
+    static constexpr std::size_t kKeepEnded = 1000;
+
+    // Keeps the last `keep_ended` ended processes for later questions. `spill` takes what slow subscribers
+    // have not read yet (see OutputHub).
+    ProcessTable(CommandEnvironment& environment, LogBudget& logs, std::size_t keep_ended = kKeepEnded,
+                 SpillDir* spill = nullptr);
 
     using Started = boost::system::result<std::shared_ptr<ManagedProcess>, CommandError>;
-    // Starts a process with a line log.
-    Task<Started> start(CommandSpec spec, Dialect dialect, std::string tag);
+    // For a process about to be started, so that a subscriber can be there before its first byte.
+    std::shared_ptr<OutputHub> make_hub() const;
+    // Starts a process with a line log. Its live output goes through `hub` (null: one is made). `told` is
+    // what the process tells as its spec, where that is not what is run.
+    Task<Started> start(CommandSpec spec, Dialect dialect, std::string tag,
+                        std::shared_ptr<OutputHub> hub = nullptr,
+                        std::optional<CommandSpec> told = std::nullopt);
 
     std::shared_ptr<ManagedProcess> find(std::string_view id) const;
+    // The last process started with that number, or tag, whether it runs or not; null when it is forgotten.
+    std::shared_ptr<ManagedProcess> find_pid(pid_t pid) const;
+    std::shared_ptr<ManagedProcess> find_tag(std::string_view tag) const;
     // In the order of their start.
     std::vector<std::shared_ptr<ManagedProcess>> list() const;
 
@@ -40,15 +52,17 @@ class ProcessTable {
     Counts counts() const;
 
   private:
-    Task<> watch(std::shared_ptr<ManagedProcess> process, std::shared_ptr<LogSink> sink);
+    Task<> watch(std::shared_ptr<ManagedProcess> process, std::shared_ptr<ProcessSink> sink);
     void forget_oldest_ended();
 
     CommandEnvironment& environment_;
     LogBudget& logs_;
     const std::size_t keep_ended_;
+    SpillDir* const spill_;
     std::size_t ended_ = 0;
     std::list<std::shared_ptr<ManagedProcess>> processes_;
     std::unordered_map<std::string, std::list<std::shared_ptr<ManagedProcess>>::iterator> by_id_;
+    std::unordered_map<pid_t, std::shared_ptr<ManagedProcess>> by_pid_;
 };
 
 }  // namespace sandbox

@@ -1,0 +1,46 @@
+#pragma once
+// Errors of the Connect protocol: a code, a text, and the HTTP status that unary answers carry.
+
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+
+namespace sandbox::e2b {
+
+enum class Code {
+    canceled,
+    unknown,
+    invalid_argument,
+    deadline_exceeded,
+    not_found,
+    already_exists,
+    permission_denied,
+    resource_exhausted,
+    failed_precondition,
+    unimplemented,
+    internal,
+    unavailable,
+    unauthenticated,
+};
+
+std::string_view code_name(Code code);
+int http_status(Code code);
+
+struct ConnectError {
+    Code code = Code::unknown;
+    std::string message;
+};
+
+template <class T = void>
+using Reply = boost::system::result<T, ConnectError>;
+
+// For the case in which the caller knows nothing better.
+ConnectError to_connect_error(const Error& error);
+
+// {"code":"not_found","message":"…"}
+std::string error_json(const ConnectError& error);
+
+[[noreturn]] void throw_exception_from_error(const ConnectError& error, const boost::source_location& where);
+
+}  // namespace sandbox::e2b

@@ -1,0 +1,20 @@
+#pragma once
+// The handlers of the E2B envd dialect, one a route (see routes.cpp). Each answers its exchange, whatever
+// happens; the unary ones return their answer.
+
+#include "e2b/context.hpp"
+#include "e2b/rpc.hpp"
+
+namespace sandbox::e2b {
+
+// process.Process
+Task<> handle_start(net::Exchange& exchange, Context& context);
+Task<> handle_connect(net::Exchange& exchange, Context& context);
+Task<> handle_stream_input(net::Exchange& exchange, Context& context);
+Task<Reply<std::string>> list_processes(const UnaryCall& call);
+Task<Reply<std::string>> send_input(const UnaryCall& call);
+Task<Reply<std::string>> close_stdin(const UnaryCall& call);
+Task<Reply<std::string>> send_signal(const UnaryCall& call);
+Task<Reply<std::string>> update_process(const UnaryCall& call);
+
+}  // namespace sandbox::e2b

@@ -1,0 +1,193 @@
+// process.Process: List, SendInput, CloseStdin, SendSignal, Update, and StreamInput.
+
+#include <signal.h>
+
+#include "base/json_writer.hpp"
+#include "e2b/envelope.hpp"
+#include "e2b/handlers.hpp"
+#include "e2b/process_lookup.hpp"
+
+namespace sandbox::e2b {
+namespace {
+
+// Clients look for the process right after SIGKILL was answered; it ends at once unless the kernel holds it.
+constexpr Milliseconds kKillPatience{1000};
+
+void write_process(JsonWriter& writer, const ManagedProcess& process) {
+    const CommandSpec& spec = process.spec();
+    writer.begin_object().key("config").begin_object();
+    writer.member("cmd", spec.args.at(0)).key("args").begin_array();
+    for (std::size_t i = 1; i < spec.args.size(); ++i) writer.value(spec.args[i]);
+    writer.end_array().key("envs").begin_object();
+    for (const auto& [name, value] : spec.env) writer.member(name, value);
+    writer.end_object();
+    if (!spec.cwd.empty()) writer.member("cwd", spec.cwd);
+    writer.end_object();
+    writer.member("pid", process.pid());
+    if (!process.tag().empty()) writer.member("tag", process.tag());
+    writer.end_object();
+}
+
+ConnectError input_error(std::string_view stream, std::string_view why) {
+    return {Code::internal, "error writing to " + std::string(stream) + ": " + std::string(why)};
+}
+
+// {"stdin":…} or {"pty":…}
+Task<Reply<>> write_input(std::shared_ptr<ManagedProcess> process, const Message& request) {
+    Reply<std::unique_ptr<Message>> input = request.message("input");
+    if (!input) co_return input.error();
+    bool to_stdin = *input && (*input)->has("stdin");
+    bool to_pty = *input && (*input)->has("pty");
+    if (!to_stdin && !to_pty) co_return ConnectError{Code::unimplemented, "invalid input type"};
+    Reply<std::string> bytes = (*input)->bytes(to_stdin ? "stdin" : "pty");
+    if (!bytes) co_return bytes.error();
+    Command& command = process->command();
+    if (to_pty && !process->spec().pty) co_return input_error("tty", "tty not assigned to process");
+    if (to_stdin && process->spec().pty) co_return input_error("stdin", "tty assigned to process");
+    if (to_stdin && !command.stdin_open()) co_return input_error("stdin", "stdin not enabled or closed");
+    if (bytes->empty()) co_return Reply<>();
+    Result<> written = co_await command.write_stdin(std::move(*bytes));
+    if (!written) co_return input_error(to_stdin ? "stdin" : "tty", written.error().message);
+    co_return Reply<>();
+}
+
+const char* const kEmpty = "{}";
+
+}  // namespace
+
+Task<Reply<std::string>> list_processes(const UnaryCall& call) {
+    std::string body;
+    JsonWriter writer(body);
+    writer.begin_object().key("processes").begin_array();
+    for (const auto& process : call.context.processes.list()) {
+        bool listed = process->dialect() == Dialect::envd && process->lasts();
+        if (listed) write_process(writer, *process);
+    }
+    writer.end_array().end_object();
+    co_return body;
+}
+
+Task<Reply<std::string>> send_input(const UnaryCall& call) {
+    auto process = find_process(call.context.processes, call.message, Lookup::running);
+    if (!process) co_return process.error();
+    Reply<> written = co_await write_input(*process, call.message);
+    if (!written) co_return written.error();
+    co_return kEmpty;
+}
+
+Task<Reply<std::string>> close_stdin(const UnaryCall& call) {
+    auto process = find_process(call.context.processes, call.message, Lookup::running);
+    if (!process) co_return process.error();
+    if ((*process)->spec().pty) {
+        co_return ConnectError{Code::unknown,
+                               "error closing stdin: cannot close stdin for PTY process \xE2\x80\x94 send "
+                               "Ctrl+D (0x04) instead"};
+    }
+    if (Result<> closed = (*process)->command().close_stdin(); !closed) {
+        co_return ConnectError{Code::unknown, "error closing stdin: " + closed.error().message};
+    }
+    co_return kEmpty;
+}
+
+Task<Reply<std::string>> send_signal(const UnaryCall& call) {
+    auto found = find_process(call.context.processes, call.message, Lookup::running);
+    if (!found) co_return found.error();
+    Reply<std::string> name = call.message.name_or_number("signal");
+    if (!name) co_return name.error();
+    int signal = 0;
+    if (*name == "SIGNAL_SIGKILL" || *name == "9") signal = SIGKILL;
+    if (*name == "SIGNAL_SIGTERM" || *name == "15") signal = SIGTERM;
+    if (signal == 0) {
+        std::string shown = name->empty() ? "SIGNAL_UNSPECIFIED" : *name;
+        co_return ConnectError{Code::unimplemented, "invalid signal: " + shown};
+    }
+    std::shared_ptr<ManagedProcess> process = *found;
+    Result<> sent = co_await process->command().signal(signal, false);
+    // Without its leader a process lasts only as long as somebody holds its pipes: this ends it.
+    process->end_early();
+    if (!sent && !process->command().has_exited()) {
+        co_return ConnectError{Code::internal, "error sending signal: " + sent.error().message};
+    }
+    auto patience = std::chrono::steady_clock::now() + kKillPatience;
+    while (signal == SIGKILL && !process->command().has_exited()) {
+        auto rest = std::chrono::ceil<Milliseconds>(patience - std::chrono::steady_clock::now());
+        if (rest.count() <= 0) break;
+        co_await process->changed().wait_for(rest);
+    }
+    co_return kEmpty;
+}
+
+Task<Reply<std::string>> update_process(const UnaryCall& call) {
+    auto process = find_process(call.context.processes, call.message, Lookup::running);
+    if (!process) co_return process.error();
+    Reply<std::unique_ptr<Message>> pty = call.message.message("pty");
+    if (!pty) co_return pty.error();
+    if (!*pty) co_return kEmpty;
+    Reply<std::optional<PtySize>> size = parse_pty_size(**pty);
+    if (!size) co_return size.error();
+    if (!*size) co_return kEmpty;
+    if (Result<> resized = (*process)->command().resize(**size); !resized) {
+        std::string why = (*process)->spec().pty ? resized.error().message : "tty not assigned to process";
+        co_return ConnectError{Code::internal, "error resizing tty: " + why};
+    }
+    co_return kEmpty;
+}
+
+namespace {
+
+// The messages of a client stream one by one: first which process, then input for it.
+Task<Reply<>> run_stream_input(net::Exchange& exchange, Context& context) {
+    if (auto wrong = check_protocol(exchange.request())) co_return *wrong;
+    EnvelopeReader reader(kMaxMessage);
+    std::shared_ptr<ManagedProcess> process;
+    exchange.limit_body(0);  // A stream has no size.
+    for (;;) {
+        Result<std::string_view> piece = co_await exchange.read_body();
+        if (!piece) co_return to_connect_error(piece.error());
+        if (piece->empty()) break;
+        reader.feed(*piece);
+        for (;;) {
+            Result<std::optional<Envelope>> envelope = reader.next();
+            if (!envelope) co_return to_connect_error(envelope.error());
+            if (!*envelope) break;
+            if (((*envelope)->flags & kEndStreamFlag) != 0) co_return Reply<>();
+            if ((*envelope)->flags != kMessageFlags) {
+                co_return ConnectError{Code::invalid_argument, "protocol error: unsupported envelope flags"};
+            }
+            Reply<std::unique_ptr<Message>> message = Message::parse((*envelope)->payload);
+            if (!message) co_return message.error();
+            Reply<std::unique_ptr<Message>> start = (*message)->message("start");
+            Reply<std::unique_ptr<Message>> data = (*message)->message("data");
+            if (!start || !data) co_return !start ? start.error() : data.error();
+            if (*start) {
+                auto found = find_process(context.processes, **start, Lookup::running);
+                if (!found) co_return found.error();
+                process = *found;
+            } else if (*data) {
+                if (!process) co_return ConnectError{Code::invalid_argument, "data before start"};
+                Reply<> written = co_await write_input(process, **data);
+                if (!written) co_return written.error();
+            } else if (!(*message)->has("keepalive")) {
+                co_return ConnectError{Code::unimplemented, "invalid event type"};
+            }
+        }
+    }
+    if (!reader.at_boundary()) {
+        co_return ConnectError{Code::invalid_argument, "protocol error: incomplete envelope"};
+    }
+    co_return Reply<>();
+}
+
+}  // namespace
+
+Task<> handle_stream_input(net::Exchange& exchange, Context& context) {
+    if (!co_await check_content_type(exchange, "application/connect+json")) co_return;
+    Reply<> done = co_await run_stream_input(exchange, context);
+    std::optional<ConnectError> error;
+    if (!done) error = done.error();
+    std::string answer;
+    if (!error) append_envelope(answer, kMessageFlags, "{}");
+    co_await end_stream(exchange, std::move(error), std::move(answer));
+}
+
+}  // namespace sandbox::e2b

@@ -1,0 +1,60 @@
+// The table of the E2B envd dialect: where to look for a handler.
+
+#include "e2b/handlers.hpp"
+
+namespace sandbox::e2b {
+namespace {
+
+using net::Method;
+
+struct StreamRow {
+    const char* path;
+    Task<> (*handler)(net::Exchange&, Context&);
+};
+struct UnaryRow {
+    const char* path;
+    UnaryHandler handler;
+};
+
+constexpr StreamRow kStreams[] = {
+    {"/process.Process/Start", handle_start},
+    {"/process.Process/Connect", handle_connect},
+    {"/process.Process/StreamInput", handle_stream_input},
+};
+
+constexpr UnaryRow kUnary[] = {
+    {"/process.Process/List", list_processes},    {"/process.Process/SendInput", send_input},
+    {"/process.Process/CloseStdin", close_stdin}, {"/process.Process/SendSignal", send_signal},
+    {"/process.Process/Update", update_process},
+};
+
+}  // namespace
+
+bool is_shared_path(std::string_view path) {
+    return path.starts_with("/process.Process/") || path.starts_with("/filesystem.Filesystem/") ||
+           path == "/files" || path == "/files/compose" || path == "/envs" || path == "/init";
+}
+
+void add_routes(net::Router& router, Context& context, RouteSet set) {
+    auto add = [&](const char* path, std::vector<Method> methods, net::Handler handler, bool open = false) {
+        net::Route route;
+        route.path = path;
+        route.methods = std::move(methods);
+        route.open = open;
+        route.handler = std::move(handler);
+        router.add(std::move(route));
+    };
+    for (const StreamRow& row : kStreams) {
+        add(row.path, {Method::post}, [handler = row.handler, &context](net::Exchange& exchange) {
+            return handler(exchange, context);
+        });
+    }
+    for (const UnaryRow& row : kUnary) {
+        add(row.path, {Method::post}, [handler = row.handler, &context](net::Exchange& exchange) {
+            return serve_unary(exchange, context, handler);
+        });
+    }
+    static_cast<void>(set);
+}
+
+}  // namespace sandbox::e2b

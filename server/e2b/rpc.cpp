@@ -1,0 +1,137 @@
+#include "e2b/rpc.hpp"
+
+#include <charconv>
+
+#include "e2b/envelope.hpp"
+
+namespace sandbox::e2b {
+namespace {
+
+constexpr const char* kStreamType = "application/connect+json";
+
+Task<Reply<std::string>> read_all(net::Exchange& exchange) {
+    std::string body;
+    for (;;) {
+        Result<std::string_view> piece = co_await exchange.read_body();
+        if (!piece) co_return to_connect_error(piece.error());
+        if (piece->empty()) break;
+        body += *piece;
+        if (body.size() > kMaxMessage + kEnvelopeHead) {
+            co_return ConnectError{Code::resource_exhausted, "message is larger than 64 MiB"};
+        }
+    }
+    co_return body;
+}
+
+// Whole numbers of at most ten digits, as the protocol has them.
+std::optional<std::uint64_t> header_number(const net::Request& request, std::string_view name) {
+    const std::string* text = request.header(name);
+    if (text == nullptr || text->empty() || text->size() > 10) return std::nullopt;
+    std::uint64_t value = 0;
+    auto [at, ec] = std::from_chars(text->data(), text->data() + text->size(), value);
+    if (ec != std::errc() || at != text->data() + text->size()) return std::nullopt;
+    return value;
+}
+
+Task<Reply<std::unique_ptr<StreamRequest>>> parse_stream_request(net::Exchange& exchange) {
+    const net::Request& request = exchange.request();
+    if (auto wrong = check_protocol(request)) co_return *wrong;
+    Reply<std::string> body = co_await read_all(exchange);
+    if (!body) co_return body.error();
+    EnvelopeReader reader(kMaxMessage);
+    reader.feed(*body);
+    Result<std::optional<Envelope>> envelope = reader.next();
+    if (!envelope) co_return to_connect_error(envelope.error());
+    if (!*envelope || !reader.at_boundary()) {
+        co_return ConnectError{Code::invalid_argument, "protocol error: want exactly one enveloped message"};
+    }
+    if ((*envelope)->flags != kMessageFlags) {
+        co_return ConnectError{Code::invalid_argument, "protocol error: unsupported envelope flags"};
+    }
+    Reply<std::unique_ptr<Message>> message = Message::parse((*envelope)->payload);
+    if (!message) co_return message.error();
+    auto parsed = std::make_unique<StreamRequest>();
+    parsed->message = std::move(*message);
+    if (auto timeout = header_number(request, "connect-timeout-ms")) {
+        parsed->timeout = std::chrono::milliseconds(*timeout);
+    }
+    if (auto seconds = header_number(request, "keepalive-ping-interval"); seconds && *seconds > 0) {
+        parsed->keepalive = std::chrono::seconds(*seconds);
+    }
+    co_return parsed;
+}
+
+Task<Reply<std::string>> run_unary(net::Exchange& exchange, Context& context, UnaryHandler handler) {
+    if (auto wrong = check_protocol(exchange.request())) co_return *wrong;
+    Reply<std::string> body = co_await read_all(exchange);
+    if (!body) co_return body.error();
+    Reply<std::unique_ptr<Message>> message = Message::parse(*body);
+    if (!message) co_return message.error();
+    std::string().swap(*body);
+    UnaryCall call{context, exchange.request(), **message};
+    co_return co_await handler(call);
+}
+
+}  // namespace
+
+std::optional<ConnectError> check_protocol(const net::Request& request) {
+    const std::string* version = request.header("connect-protocol-version");
+    if (version != nullptr && *version != "1") {
+        return ConnectError{Code::invalid_argument,
+                            "connect-protocol-version must be \"1\": got \"" + *version + "\""};
+    }
+    for (const char* name : {"content-encoding", "connect-content-encoding"}) {
+        const std::string* encoding = request.header(name);
+        if (encoding != nullptr && !encoding->empty() && *encoding != "identity") {
+            return ConnectError{Code::unimplemented, "unknown compression \"" + *encoding + "\""};
+        }
+    }
+    return std::nullopt;
+}
+
+Task<bool> check_content_type(net::Exchange& exchange, std::string_view wanted) {
+    const std::string* type = exchange.request().header("content-type");
+    std::string_view bare = type == nullptr ? std::string_view() : std::string_view(*type);
+    bare = bare.substr(0, bare.find(';'));
+    while (bare.ends_with(' ')) bare.remove_suffix(1);
+    if (bare == wanted) co_return true;
+    net::HeaderList headers(1, net::Header{"Accept-Post", wanted});
+    co_await exchange.respond(415, "", std::string(), std::move(headers));
+    co_return false;
+}
+
+Task<> serve_unary(net::Exchange& exchange, Context& context, UnaryHandler handler) {
+    if (!co_await check_content_type(exchange, "application/json")) co_return;
+    Reply<std::string> reply = co_await run_unary(exchange, context, handler);
+    if (reply) {
+        co_await exchange.respond(200, "application/json", std::move(*reply));
+    } else {
+        co_await exchange.respond(http_status(reply.error().code), "application/json",
+                                  error_json(reply.error()));
+    }
+}
+
+Task<std::unique_ptr<StreamRequest>> read_stream_request(net::Exchange& exchange) {
+    if (!co_await check_content_type(exchange, kStreamType)) co_return nullptr;
+    auto parsed = co_await parse_stream_request(exchange);
+    if (parsed) co_return std::move(*parsed);
+    std::optional<ConnectError> error = parsed.error();
+    co_await end_stream(exchange, std::move(error));
+    co_return nullptr;
+}
+
+Task<bool> begin_stream(net::Exchange& exchange) {
+    net::HeaderList headers;
+    headers.push_back({"Cache-Control", "no-cache"});
+    headers.push_back({"X-Accel-Buffering", "no"});
+    return exchange.begin(200, kStreamType, std::move(headers));
+}
+
+Task<> end_stream(net::Exchange& exchange, std::optional<ConnectError> error, std::string last) {
+    if (!exchange.answered() && !co_await begin_stream(exchange)) co_return;
+    std::string payload = error ? "{\"error\":" + error_json(*error) + "}" : "{}";
+    append_envelope(last, kEndStreamFlag, payload);
+    if (co_await exchange.write(last)) co_await exchange.finish();
+}
+
+}  // namespace sandbox::e2b
