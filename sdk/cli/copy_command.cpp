@@ -84,10 +84,11 @@ class Copier {
     void download(const std::string& source, std::string target, bool into) {
         if (into) target = join_path(target, base_name(source));
         const sdk::FileStat info = fs_.stat(source);
-        if (info.type == sdk::FileType::directory)
+        if (info.type == sdk::FileType::directory) {
             download_directory(source, target);
-        else
+        } else {
             fs_.download_file(source, target, progress_.file(target));
+        }
     }
     void copy(const std::string& source, std::string target, bool into) {
         if (into) target = join_path(target, base_name(source));
@@ -116,13 +117,14 @@ class Copier {
         for (const stdfs::directory_entry& entry : stdfs::directory_iterator(source)) {
             const std::string name = entry.path().filename().string();
             const bool link_to_directory = entry.is_symlink() && entry.is_directory();
-            if (link_to_directory)
+            if (link_to_directory) {
                 skip(entry.path().string(), "a symbolic link to a directory");
-            else if (entry.is_directory() || entry.is_regular_file())
+            } else if (entry.is_directory() || entry.is_regular_file()) {
                 upload_tree(entry.path().string(), join_path(target, name));
-            else
+            } else {
                 skip(entry.path().string(),
                      entry.is_symlink() ? "a symbolic link to nothing" : "no regular file");
+            }
         }
     }
     void download_directory(const std::string& source, const std::string& target) {
@@ -137,18 +139,20 @@ class Copier {
             }
             const sdk::FileStat itself = fs_.stat(from, false);
             if (itself.type == sdk::FileType::directory) {
-                if (stdfs::is_symlink(to))
+                if (stdfs::is_symlink(to)) {
                     skip(from, "its target is a symbolic link");
-                else
+                } else {
                     download_directory(from, to);
+                }
                 continue;
             }
             bool is_file = itself.type == sdk::FileType::file;
             if (itself.type == sdk::FileType::symlink) is_file = fs_.is_file(from);
-            if (is_file)
+            if (is_file) {
                 fs_.download_file(from, to, progress_.file(from));
-            else
+            } else {
                 skip(from, "no regular file");
+            }
         }
     }
 
@@ -161,9 +165,10 @@ class Copier {
 
 int run_cp(const Context& context, const CopyOptions& options) {
     const bool to_remote = is_remote(options.destination);
-    for (const std::string& source : options.sources)
+    for (const std::string& source : options.sources) {
         if (!to_remote && !is_remote(source))
             throw UsageError("neither path starts with ':': one must be the sandbox's");
+    }
     sdk::Sandbox sandbox = context.connect();
     Copier copier(sandbox, options.quiet);
     const std::string target = to_remote ? remote_path(options.destination) : options.destination;
@@ -172,12 +177,13 @@ int run_cp(const Context& context, const CopyOptions& options) {
                       (to_remote ? copier.is_remote_directory(target) : stdfs::is_directory(target));
     if (!into && options.sources.size() > 1) throw UsageError("no such directory: " + options.destination);
     for (const std::string& source : options.sources) {
-        if (!is_remote(source))
+        if (!is_remote(source)) {
             copier.upload(source, target, into);
-        else if (to_remote)
+        } else if (to_remote) {
             copier.copy(remote_path(source), target, into);
-        else
+        } else {
             copier.download(remote_path(source), target, into);
+        }
     }
     return copier.complete() ? kOk : kFailed;
 }

@@ -118,9 +118,10 @@ int run_ls(const Context& context, const FileOptions& options) {
         if (paths.size() > 1 && is_directory) print_line(path + ":");
         for (const Listed& entry : entries) print(entry);
     }
-    if (context.json)
+    if (context.json) {
         print_line((paths.size() == 1 ? all[0]["entries"] : all)
                        .dump(-1, ' ', false, Json::error_handler_t::replace));
+    }
     return kOk;
 }
 

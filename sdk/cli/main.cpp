@@ -80,9 +80,10 @@ cli::CommandTable command_table(const CLI::App& app) {
     cli::CommandTable table;
     for (const CLI::App* command : app.get_subcommands({})) {
         std::vector<std::string>& options = table[command->get_name()];
-        for (const CLI::Option* option : command->get_options({}))
+        for (const CLI::Option* option : command->get_options({})) {
             if (option->nonpositional())
                 for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
+        }
     }
     return table;
 }

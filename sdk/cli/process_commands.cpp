@@ -112,10 +112,11 @@ int run_start(const Context& context, const CommandOptions& options) {
     if (options.timeout > 0) launch.timeout = sdk::Seconds{options.timeout};
     if (!options.shell) launch.args = options.words;
     const std::string id = sandbox.launch_process(options.shell ? joined(options.words) : "", launch);
-    if (context.json)
+    if (context.json) {
         print_json(Json{{"id", id}});
-    else
+    } else {
         print_line(id);
+    }
     return kOk;
 }
 
@@ -130,9 +131,10 @@ int run_ps(const Context& context, const ProcessOptions& options) {
         print_json(list);
         return kOk;
     }
-    if (!options.quiet)
+    if (!options.quiet) {
         print_line(padded("ID", 38) + padded("STATUS", 11) + padded("CODE", 6) + padded("PID", 9) +
                    padded("STARTED", 22) + "COMMAND");
+    }
     for (const sdk::ProcessInfo& process : processes) {
         if (options.quiet) {
             print_line(process.id);
@@ -155,10 +157,11 @@ int run_kill(const Context& context, const ProcessOptions& options) {
     if (options.all) {
         if (options.signal.empty()) {
             const int killed = sandbox.kill_all_processes();
-            if (context.json)
+            if (context.json) {
                 print_json(Json{{"killed", killed}});
-            else
+            } else {
                 print_line(std::to_string(killed));
+            }
             return kOk;
         }
         for (const sdk::ProcessInfo& process : sandbox.list_processes())
@@ -167,10 +170,11 @@ int run_kill(const Context& context, const ProcessOptions& options) {
     int code = kOk;
     for (const std::string& id : ids) {
         try {
-            if (options.signal.empty())
+            if (options.signal.empty()) {
                 sandbox.kill_process(id);
-            else
+            } else {
                 sandbox.signal_process(id, options.signal);
+            }
         } catch (const sdk::SandboxServiceError& error) {
             if (error.status_code() == 0) throw;
             warn(id + ": " + error.what());
@@ -211,10 +215,11 @@ int run_logs(const Context& context, const ProcessOptions& options) {
 int run_expose(const Context& context, const PortOptions& options) {
     sdk::Sandbox sandbox = context.connect();
     const sdk::ExposedPort exposed = sandbox.expose_port(options.port);
-    if (context.json)
+    if (context.json) {
         print_json(Json{{"port", exposed.port}, {"exposed_at", exposed.exposed_at}});
-    else
+    } else {
         print_line(std::to_string(exposed.port) + " " + exposed.exposed_at);
+    }
     return kOk;
 }
 
@@ -228,10 +233,11 @@ int run_health(const Context& context, double wait_seconds) {
     if (wait_seconds > 0) sandbox.wait_ready(sdk::Seconds{wait_seconds});
     sdk::Health health;
     health.status = sandbox.status();
-    if (context.json)
+    if (context.json) {
         print_json(Json{{"status", health.status}});
-    else
+    } else {
         print_line(health.status);
+    }
     return health.ok() ? kOk : kFailed;
 }
 

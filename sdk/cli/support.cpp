@@ -27,8 +27,7 @@ void print_line(const std::string& text) { write_all(STDOUT_FILENO, text + "\n")
 void warn(const std::string& text) {
     try {
         write_all(STDERR_FILENO, "sandbox: " + text + "\n");
-    } catch (const std::system_error&) {
-        // Nobody is left to tell.
+    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): nobody is left to tell
     }
 }
 
@@ -52,10 +51,12 @@ int print_completion(const std::string& shell, const CommandTable& commands) {
     std::string script;
     if (shell == "fish") {
         script = "complete -c sandbox -f -n __fish_use_subcommand -a '" + names(commands) + "'\n";
-        for (const auto& [name, options] : commands)
-            for (const std::string& option : options)
+        for (const auto& [name, options] : commands) {
+            for (const std::string& option : options) {
                 script += "complete -c sandbox -n '__fish_seen_subcommand_from " + name + "' -l " +
                           option.substr(2) + "\n";
+            }
+        }
         script += "complete -c sandbox -n '__fish_seen_subcommand_from cp' -F\n";
     } else {
         if (shell == "zsh") script = "autoload -U +X bashcompinit && bashcompinit\n";

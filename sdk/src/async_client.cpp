@@ -192,6 +192,8 @@ AsyncClient& AsyncClient::operator=(AsyncClient&&) noexcept = default;
 const ConnectionInfo& AsyncClient::info() const { return core_->info(); }
 boost::asio::any_io_executor AsyncClient::executor() const { return core_->executor(); }
 
+// By value throughout: a caller need not know which of these keep what they are given.
+// NOLINTBEGIN(performance-unnecessary-value-param)
 Awaitable<Health> AsyncClient::health() { return do_health(core_); }
 Awaitable<RunResponse> AsyncClient::run(RunRequest request) { return do_run(core_, std::move(request)); }
 Awaitable<AsyncCommandStream> AsyncClient::run_streaming(RunRequest request) {
@@ -247,5 +249,6 @@ Awaitable<> AsyncClient::send_stdin(SendStdinRequest request) {
 }
 Awaitable<std::string> AsyncClient::metrics() { return do_metrics(core_); }
 Awaitable<bool> AsyncClient::has_extras() { return do_has_extras(core_); }
+// NOLINTEND(performance-unnecessary-value-param)
 
 }  // namespace koyeb::sandbox

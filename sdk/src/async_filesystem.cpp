@@ -143,17 +143,18 @@ Awaitable<bool> test(AsyncClient client, std::string path, char what) {
         const int code = co_await shell(client, std::move(command), nullptr);
         co_return code == 0;
     }
-    try {
-        const FileStat info = co_await client.stat(path);
-        co_return what == 'e' || (what == 'f' && info.type == FileType::file) ||
-            (what == 'd' && info.type == FileType::directory);
-    } catch (const SandboxFileNotFoundError&) {
-    } catch (const SandboxServiceError&) {
-        throw;
-    } catch (const SandboxFilesystemError& error) {
-        // `a/b` where `a` is a file: nothing there either.
-        if (std::string_view(error.what()).find("not a directory") == std::string_view::npos) throw;
+    const Result<FileStat> info = co_await as_result(client.stat(path));
+    if (info) {
+        const FileType type = info.value().type;
+        co_return what == 'e' || (what == 'f' && type == FileType::file) ||
+            (what == 'd' && type == FileType::directory);
     }
+    const Error& error = info.error();
+    // `a/b` where `a` is a file: nothing there either.
+    const bool nothing =
+        error.kind == ErrorKind::file_not_found ||
+        (error.kind == ErrorKind::filesystem && error.message.find("not a directory") != std::string::npos);
+    if (!nothing) error.raise();
     co_return false;
 }
 
@@ -258,11 +259,8 @@ Awaitable<> do_upload(AsyncClient client, std::string local, std::string remote,
         failure = std::current_exception();
     }
     if (!failure) co_return;
-    try {
-        co_await client.delete_file(staged);
-    } catch (const SandboxError&) {
-        // The first error says more.
-    }
+    // What goes wrong now says less than the first error.
+    co_await as_result(client.delete_file(staged));
     std::rethrow_exception(failure);
 }
 
@@ -339,9 +337,10 @@ AsyncFileHandle::AsyncFileHandle(AsyncClient client, std::string path, char mode
 
 void AsyncFileHandle::check(bool reading) const {
     if (closed_) throw SandboxFilesystemError("file " + path_ + " is closed");
-    if (reading != (mode_ == 'r'))
+    if (reading != (mode_ == 'r')) {
         throw SandboxFilesystemError("file " + path_ +
                                      (reading ? " is not open for reading" : " is not open for writing"));
+    }
 }
 
 Awaitable<std::string> AsyncFileHandle::read(std::uint64_t length) {

@@ -33,7 +33,7 @@ void set_end(CommandResult& result, const CommandEnd& end) {
 }
 
 // What is kept of a command while its output arrives.
-void take(OutputEvent event, const ExecOptions& options, CommandResult& result) {
+void take(const OutputEvent& event, const ExecOptions& options, CommandResult& result) {
     const OutputCallback& callback = event.stream == Stream::out ? options.on_stdout : options.on_stderr;
     if (callback) callback(event.data);
     if (!options.keep_output) return;
@@ -63,7 +63,7 @@ Awaitable<> run_whole(AsyncClient client, RunRequest request, const ExecOptions&
 Awaitable<> run_streamed(AsyncClient client, RunRequest request, const ExecOptions& options,
                          CommandResult& result) {
     AsyncCommandStream stream = co_await client.run_streaming(std::move(request));
-    while (auto event = co_await stream.next()) take(std::move(*event), options, result);
+    while (auto event = co_await stream.next()) take(*event, options, result);
     set_end(result, stream.end());
 }
 
@@ -75,10 +75,11 @@ Awaitable<CommandResult> do_exec(AsyncClient client, std::string command, ExecOp
     RunRequest request = make_run(std::move(command), options);
     bool timed_out = false;
     try {
-        if (options.on_stdout || options.on_stderr)
+        if (options.on_stdout || options.on_stderr) {
             co_await run_streamed(client, std::move(request), options, result);
-        else
+        } else {
             co_await run_whole(client, std::move(request), options, result);
+        }
     } catch (const SandboxTimeoutError&) {
         if (options.timeout == Seconds::zero()) throw;
         timed_out = true;
@@ -148,12 +149,9 @@ Awaitable<ExposedPort> do_expose(AsyncClient client, int port) {
 }
 
 Awaitable<std::string> do_status(AsyncClient client) {
-    try {
-        const Health health = co_await client.health();
-        co_return health.status;
-    } catch (const SandboxError&) {
-    }
-    co_return std::string("unreachable");
+    Result<Health> health = co_await as_result(client.health());
+    if (!health) co_return std::string("unreachable");
+    co_return std::move(health.value().status);
 }
 
 bool is_good(const std::string& status) {

@@ -294,9 +294,10 @@ std::vector<std::string> decode_list_dir(std::string_view body) {
     const Json json = parse(body);
     if (const std::string error = error_of(json); !error.empty()) throw_file_error(error);
     std::vector<std::string> names;
-    if (const Json* entries = find(json, "entries"); entries != nullptr && entries->is_array())
+    if (const Json* entries = find(json, "entries"); entries != nullptr && entries->is_array()) {
         for (const Json& entry : *entries)
             if (entry.is_string()) names.push_back(entry.get<std::string>());
+    }
     return names;
 }
 
@@ -309,11 +310,12 @@ FileStat decode_stat(std::string_view body) {
     if (type == "directory") stat.type = FileType::directory;
     if (type == "symlink") stat.type = FileType::symlink;
     stat.size = number_of<std::uint64_t>(json, "size").value_or(0);
-    if (const Json* mode = find(json, "mode"); mode != nullptr && mode->is_string())
+    if (const Json* mode = find(json, "mode"); mode != nullptr && mode->is_string()) {
         stat.mode =
             static_cast<unsigned>(std::strtoul(mode->get_ref<const std::string&>().c_str(), nullptr, 8));
-    else
+    } else {
         stat.mode = number_of<unsigned>(json, "mode").value_or(0);
+    }
     stat.mode &= 07777U;
     stat.modified_at = string_of(json, "modified_at");
     stat.uid = number_of<std::int64_t>(json, "uid").value_or(-1);

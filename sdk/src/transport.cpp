@@ -18,6 +18,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <cerrno>
+#include <tuple>
 
 #include "koyeb/sandbox/errors.hpp"
 
@@ -50,14 +51,14 @@ bool is_end(const error_code& ec) {
 // Notices dead peers below streams that may be silent for hours.
 void set_options(tcp::socket& socket) {
     error_code ignored;
-    socket.set_option(tcp::no_delay(true), ignored);
-    socket.set_option(asio::socket_base::keep_alive(true), ignored);
+    std::ignore = socket.set_option(tcp::no_delay(true), ignored);
+    std::ignore = socket.set_option(asio::socket_base::keep_alive(true), ignored);
     using IdleTime = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPIDLE>;
     using Interval = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPINTVL>;
     using Count = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPCNT>;
-    socket.set_option(IdleTime(15), ignored);
-    socket.set_option(Interval(15), ignored);
-    socket.set_option(Count(4), ignored);
+    std::ignore = socket.set_option(IdleTime(15), ignored);
+    std::ignore = socket.set_option(Interval(15), ignored);
+    std::ignore = socket.set_option(Count(4), ignored);
 }
 
 // RFC 6066: a name, never an address. By function, because OpenSSL's macro for it casts as C does.
@@ -126,8 +127,9 @@ asio::ssl::context& ConnectionPool::tls_context() {
     context->set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1);
     if (verify) {
         error_code ec;
-        context->set_default_verify_paths(ec);
-        if (!ca_file.empty()) context->load_verify_file(ca_file, ec);
+        std::ignore = context->set_default_verify_paths(ec);
+        ec.clear();  // an image without any is no error by itself
+        if (!ca_file.empty()) std::ignore = context->load_verify_file(ca_file, ec);
         if (ec)
             throw SandboxError("cannot load the certificate authorities of " + ca_file + ": " + ec.message());
         context->set_verify_mode(asio::ssl::verify_peer);
@@ -191,10 +193,12 @@ Awaitable<bool> HttpExchange::Impl::advance() {
     auto [ec, n] = co_await connection->read_some(space);
     if (is_end(ec)) {
         error_code parse_error;
-        if (parser->is_header_done() && (ec == asio::error::eof || ec == asio::ssl::error::stream_truncated))
+        if (parser->is_header_done() &&
+            (ec == asio::error::eof || ec == asio::ssl::error::stream_truncated)) {
             parser->put_eof(parse_error);
-        else
+        } else {
             parse_error = http::make_error_code(http::error::partial_message);
+        }
         if (parse_error || ec == asio::ssl::error::stream_truncated)
             throw SandboxServiceError(0, "the sandbox closed the connection in the middle of an answer");
         co_return false;
@@ -240,10 +244,11 @@ Awaitable<std::string> HttpExchange::read_all() {
     for (;;) {
         std::string piece = co_await read_piece();
         if (piece.empty()) co_return all;
-        if (all.empty())
+        if (all.empty()) {
             all = std::move(piece);
-        else
+        } else {
             all += piece;
+        }
     }
 }
 
@@ -267,11 +272,15 @@ namespace {
 // Ends a resolution whose time is up: a resolver has no limit of its own.
 Awaitable<tcp::resolver::results_type> resolve(asio::any_io_executor executor, Url url,
                                                Clock::time_point limit) {
+    const auto port = static_cast<unsigned short>(std::stoul(url.port));
     error_code ec;
     const auto numeric = asio::ip::make_address(url.host, ec);
-    if (!ec) {
-        const auto port = static_cast<unsigned short>(std::stoul(url.port));
-        co_return tcp::resolver::results_type::create(tcp::endpoint(numeric, port), url.host, url.port);
+    if (!ec) co_return tcp::resolver::results_type::create(tcp::endpoint(numeric, port), url.host, url.port);
+    // RFC 6761, 6.3: needs no asking, and an image without /etc/hosts has nobody to ask.
+    if (url.host == "localhost") {
+        const std::array<tcp::endpoint, 2> loopback = {tcp::endpoint(asio::ip::address_v4::loopback(), port),
+                                                       tcp::endpoint(asio::ip::address_v6::loopback(), port)};
+        co_return tcp::resolver::results_type::create(loopback.begin(), loopback.end(), url.host, url.port);
     }
     // Shared, because the timer's handler may already be queued when this coroutine has ended.
     const auto resolver = std::make_shared<tcp::resolver>(executor);

@@ -242,9 +242,13 @@ std::vector<pid_t> Daemon::offspring() const {
 
 std::size_t Daemon::descriptors() const {
     std::size_t count = 0;
-    for ([[maybe_unused]] const auto& entry :
-         std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/fd"))
-        ++count;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/fd")) {
+        std::error_code gone;
+        const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+        if (target.starts_with("socket:") || target.starts_with("pipe:") ||
+            target.find("pidfd") != std::string::npos)
+            ++count;
+    }
     return count;
 }
 

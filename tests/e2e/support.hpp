@@ -66,6 +66,8 @@ class Daemon {
     Variables client_variables() const { return {{"SANDBOX_URL", url()}, {"SANDBOX_SECRET", "s3cret"}}; }
     // Processes that came from this daemon (found by a mark in their environment), without itself.
     std::vector<pid_t> offspring() const;
+    // Its sockets, pipes and process descriptors: what clients and commands cost. Not what it keeps for later
+    // use.
     std::size_t descriptors() const;
     std::string log() const;
 
