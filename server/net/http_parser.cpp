@@ -110,7 +110,9 @@ bool has_chunked_coding(const Request& request, bool& unsupported) {
     bool chunked = false;
     for (const auto& [name, value] : request.headers) {
         if (name != "transfer-encoding") continue;
-        for (const std::string& coding : tokens_of(value)) {
+        const std::vector<std::string> codings = tokens_of(value);
+        if (codings.empty()) unsupported = true;  // Others may take an empty list for chunked, or for none.
+        for (const std::string& coding : codings) {
             if (coding != "chunked" || chunked) unsupported = true;
             chunked = true;
         }
