@@ -226,6 +226,7 @@ Task<> HttpSession::serve_request() {
         }
     }
     if (answered() && !finished_) abort();
+    if (!answered() && !gone_) co_await respond_error(*this, 500, "Internal Server Error");
     co_await drain_body();
     log_request(started);
     if (status_ != 0) {
@@ -464,6 +465,7 @@ Task<bool> HttpSession::write(std::string_view bytes) {
 }
 
 Task<bool> HttpSession::write_file(int fd, std::uint64_t offset, std::uint64_t length) {
+    if (head_.request.method == Method::head) co_return !gone_;
     length_left_ -= std::min(length_left_, length);
     auto position = static_cast<off_t>(offset);
     while (length > 0 && !gone_) {
