@@ -32,7 +32,7 @@ Task<> accept_loop(std::shared_ptr<HttpServer::Impl> server, UniqueFd listener) 
 // One clock for all connections: a timer each would cost more than the requests.
 Task<> tick_loop(std::shared_ptr<HttpServer::Impl> server) {
     while (!server->stopping) {
-        co_await sleep_for(server->loop, kTick);
+        co_await server->stopped.wait_for(kTick);
         auto now = HttpSession::Clock::now();
         for (auto at = server->sessions.begin(); at != server->sessions.end();) (*at++)->tick(now);
     }
@@ -58,6 +58,7 @@ void HttpServer::drain() {
 
 void HttpServer::stop() {
     impl_->stopping = true;
+    impl_->stopped.notify();
     for (auto& acceptor : impl_->acceptors) acceptor->stop();
     for (HttpSession* session : impl_->sessions) session->cut();
 }

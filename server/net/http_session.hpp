@@ -8,6 +8,7 @@
 
 #include "net/http_parser.hpp"
 #include "net/http_server.hpp"
+#include "platform/event.hpp"
 #include "platform/listen.hpp"
 
 namespace sandbox::net {
@@ -16,7 +17,7 @@ class HttpSession;
 
 struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
     Impl(Loop& l, const Router& r, Guard g, HttpLimits lim)
-        : loop(l), router(r), guard(std::move(g)), limits(lim) {
+        : loop(l), router(r), guard(std::move(g)), limits(lim), stopped(l) {
         counters.by_route.resize(router.routes().size());
     }
     Loop& loop;
@@ -29,6 +30,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
     std::size_t running = 0;
     bool draining = false;
     bool stopping = false;
+    Event stopped;  // wakes the clock
 };
 
 class HttpSession final : public Exchange, public std::enable_shared_from_this<HttpSession> {
