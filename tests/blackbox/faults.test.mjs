@@ -20,7 +20,8 @@ function cpuTicks(pid) {
     return Number(fields[13]) + Number(fields[14]);
 }
 
-describe('descriptors used up', () => {
+// UBSan's vptr check opens a pipe to look at memory, and reports nonsense when it cannot.
+describe('descriptors used up', { skip: slow && 'a sanitizer needs descriptors of its own' }, () => {
     test('health and kill answer, accepting pauses without spinning, and recovers', async () => {
         const wrapper = ['prlimit', '--nofile=64:64'];
         await withDaemon({ wrapper, env: { [settings.killGrace]: '1' } }, async (daemon) => {
@@ -32,7 +33,7 @@ describe('descriptors used up', () => {
 
             const before = cpuTicks(daemon.pid);
             await delay(600);
-            if (!slow) assert.ok(cpuTicks(daemon.pid) - before < 20, 'less than a third of a core while waiting');
+            assert.ok(cpuTicks(daemon.pid) - before < 20, 'less than a third of a core while waiting');
 
             assert.deepEqual((await ask(kept, 'GET', '/health')).json, { status: 'ok' });
             const refused = await ask(kept, 'POST', '/run', daemon.secret, { cmd: 'echo x' });
