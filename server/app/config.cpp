@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <type_traits>
 
 #include "app/version.hpp"
 #include "base/secret.hpp"
@@ -80,10 +81,13 @@ Result<> set_milliseconds(Config& config, const std::string& value) {
 
 template <auto Member, std::uint64_t Least>
 Result<> set_limit(Config& config, const std::string& value) {
-    auto parsed = number(value, Least, 1ULL << 50);
-    if (!parsed) return parsed.error();
     auto& limit = config.http.*Member;
-    limit = std::decay_t<decltype(limit)>(*parsed);
+    using Limit = std::decay_t<decltype(limit)>;
+    // Seconds that can be added to the present time in nanoseconds.
+    constexpr std::uint64_t kMost = std::is_same_v<Limit, std::chrono::seconds> ? 1'000'000'000 : 1ULL << 50;
+    auto parsed = number(value, Least, kMost);
+    if (!parsed) return parsed.error();
+    limit = Limit(*parsed);
     return Result<>();
 }
 
@@ -206,7 +210,7 @@ Result<> check(const Config& config, bool secret_given) {
     if (config.auth_mode == AuthMode::pool && secret_given) {
         return Error{Errc::invalid_argument, "SANDBOX_SECRET cannot be set when SANDBOX_AUTH_MODE=pool", 0};
     }
-    if (config.auth_mode == AuthMode::static_secret && config.secret.empty()) {
+    if (config.auth_mode == AuthMode::static_secret && trimmed(config.secret).empty()) {
         return Error{Errc::invalid_argument, "SANDBOX_SECRET environment variable not set", 0};
     }
     if (config.port == config.proxy_port && config.port != "0") {
