@@ -58,6 +58,9 @@ Task<> Shutdown::run() {
     const Clock::time_point kill_at = start + parts_.budget * 9 / 10;
     const Clock::time_point end = start + parts_.budget;
     co_await wait_until(term_at, true);
+    // A command that is just being started has no number yet by which it could be spared; its signal waits
+    // for it.
+    while (parts_.entrypoint.starting() && Clock::now() < term_at) co_await wake_.wait_for(Milliseconds(1));
     auto grace = std::chrono::ceil<Milliseconds>(std::max(kill_at - Clock::now(), Clock::duration::zero()));
     parts_.processes.start_terminating_all(hurry_ ? Milliseconds(0) : grace);
     if (!hurry_) co_await signal_descendants(SIGTERM);
