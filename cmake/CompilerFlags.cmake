@@ -44,7 +44,9 @@ endif()
 
 if(SANDBOX_STATIC)
   target_compile_options(sandbox_flags INTERFACE -ffunction-sections -fdata-sections)
-  target_link_options(sandbox_flags INTERFACE -static -Wl,--gc-sections -s)
+  # Position independent like any other hardened program, though it brings its own loader code.
+  set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+  target_link_options(sandbox_flags INTERFACE -static-pie -Wl,--gc-sections -s)
 elseif(NOT SANDBOX_SANITIZE)
   set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 endif()

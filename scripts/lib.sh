@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
+# Part of what ccache goes by, and of what some tests print.
+export LANG=C.UTF-8
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -59,6 +61,23 @@ step() {
         summary+=("FAILED   $name ($((SECONDS - begin)) s)")
         failed=1
     fi
+}
+# A step whose command may end with 77: this machine lacks the means for it, and its last line tells which.
+step_or_skip() {
+    local name=$1 begin=$SECONDS code=0 log
+    shift
+    log=$(mktemp)
+    say "$name"
+    "$@" 2>&1 | tee "$log" || code=$?
+    case $code in
+        0) summary+=("passed   $name ($((SECONDS - begin)) s)") ;;
+        77) skip "$name" "$(tail -n 1 "$log")" ;;
+        *)
+            summary+=("FAILED   $name ($((SECONDS - begin)) s)")
+            failed=1
+            ;;
+    esac
+    rm -f "$log"
 }
 skip() { summary+=("skipped  $1: $2"); }
 failed=0

@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +12,7 @@
 
 #include "app/app.hpp"
 #include "app/config.hpp"
+#include "app/health_probe.hpp"
 #include "base/log.hpp"
 #include "platform/signals.hpp"
 
@@ -50,6 +52,11 @@ int main(int argc, char** argv) {
     if (parsed && !parsed->print.empty()) {
         std::fputs(parsed->print.c_str(), stdout);
         return std::fflush(stdout) == 0 ? 0 : 1;
+    }
+    if (parsed && parsed->health) {
+        sandbox::Result<> healthy = sandbox::probe_health(parsed->config.port, std::chrono::seconds(3));
+        if (!healthy) std::fprintf(stderr, "%s\n", healthy.error().message.c_str());
+        return healthy ? 0 : 1;
     }
     sandbox::log::init(parsed ? parsed->config.log_level : sandbox::log::Level::info);
     if (!parsed) sandbox::log::error(parsed.error().message);

@@ -16,6 +16,7 @@
 #include "e2b/context.hpp"
 #include "koyeb/context.hpp"
 #include "platform/listen.hpp"
+#include "platform/pipe.hpp"
 #include "platform/signals.hpp"
 #include "proxy/forwarder.hpp"
 #include "services/auth.hpp"
@@ -43,6 +44,14 @@ Variables public_environment() {
 std::string environment_value(const char* name) {
     const char* value = std::getenv(name);
     return value == nullptr ? "" : value;
+}
+
+// /dev/null, or where there is none a pipe at its end.
+UniqueFd empty_input() {
+    UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (null) return null;
+    Result<std::pair<UniqueFd, UniqueFd>> pipe = make_pipe();
+    return pipe ? std::move(pipe->first) : UniqueFd();
 }
 
 LogLimits log_limits(const Config& config) {
@@ -76,7 +85,7 @@ class Daemon {
     BlockingPool spawn_pool_{loop_, "spawn", 2, kSpawnThreads};
     BlockingPool work_pool_{loop_, "work", 1, kWorkThreads};
     Reaper reaper_;
-    UniqueFd null_fd_{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+    UniqueFd null_fd_{empty_input()};
     SpillDir spill_dir_;
     CgroupPool cgroups_;
     CommandEnvironment commands_;

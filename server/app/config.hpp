@@ -43,7 +43,8 @@ struct Config {
 
 struct ParsedCommandLine {
     Config config;
-    std::string print;  // text of --help or --version: print it and exit 0
+    std::string print;    // text of --help or --version: print it and exit 0
+    bool health = false;  // --health: ask the daemon on config.port, which needs no secret
 };
 
 using GetEnv = std::function<std::optional<std::string>(std::string_view name)>;

@@ -92,6 +92,21 @@ Result<UniqueFd> script_file(std::string_view script) {
     return fd;
 }
 
+// The same where no /proc is mounted, through which the shell opens that descriptor: in pieces that are
+// arguments, so up to what execve takes in total.
+std::vector<std::string> script_in_pieces(std::string_view script) {
+    constexpr std::size_t kPiece = kMaxExecString - 1;
+    std::vector<std::string> pieces;
+    std::string joined;
+    for (; !script.empty(); script.remove_prefix(std::min(kPiece, script.size()))) {
+        pieces.emplace_back(script.substr(0, kPiece));
+        joined += "${" + std::to_string(pieces.size()) + "}";
+    }
+    std::string code = "eval \"shift " + std::to_string(pieces.size()) + "; " + joined + "\"";
+    pieces.insert(pieces.begin(), {"sh", "-c", code, "sh"});
+    return pieces;
+}
+
 // The shell as the daemon's PATH finds it, or one that images without a PATH entry for it still have.
 Result<std::string> find_shell(const CommandEnvironment& environment) {
     const std::string* path = find_variable(environment.base_env, "PATH");
@@ -191,11 +206,15 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
             if (spec.shell_command.find('\0') != std::string::npos) {
                 return not_started({Errc::invalid_argument, "exec: argument contains NUL", EINVAL});
             }
-            Result<UniqueFd> file = script_file("exec 3<&-; " + oversized + spec.shell_command);
-            if (!file) return not_started(file.error());
-            script = std::move(*file);
-            child.argv = {"sh", "-c", ". /proc/self/fd/3"};
-            child.extra_fd = script.get();
+            if (::access("/proc/self/fd", F_OK) == 0) {
+                Result<UniqueFd> file = script_file("exec 3<&-; " + oversized + spec.shell_command);
+                if (!file) return not_started(file.error());
+                script = std::move(*file);
+                child.argv = {"sh", "-c", ". /proc/self/fd/3"};
+                child.extra_fd = script.get();
+            } else {
+                child.argv = script_in_pieces(oversized + spec.shell_command);
+            }
         }
     } else {
         const std::string* path = find_variable(variables, "PATH");

@@ -172,5 +172,15 @@ TEST(Config, WhatCommandsMayNotSee) {
     }
 }
 
+TEST(Config, HealthNeedsNothingButThePort) {
+    auto parsed =
+        parse({"--health"}, {{"PORT", "4711"}, {"SANDBOX_SECRET_FILE", "/none"}, {"PROXY_PORT", "4711"}});
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    EXPECT_TRUE(parsed->health);
+    EXPECT_EQ(parsed->config.port, "4711");
+    EXPECT_FALSE(parse({}, kSecret)->health);
+    EXPECT_EQ(parse({"--health", "--port", "12"}, {{"PORT", "4711"}})->config.port, "12");
+}
+
 }  // namespace
 }  // namespace sandbox
