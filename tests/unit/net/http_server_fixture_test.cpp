@@ -135,7 +135,7 @@ struct HttpServerTest::Server {
         const std::string* authorization = request.header("authorization");
         std::optional<Denial> denial;
         if (authorization == nullptr || *authorization != "Bearer ok")
-            denial.emplace(Denial{401, "Unauthorized"});
+            denial.emplace().message = "Unauthorized";
         co_return denial;
     }
 
