@@ -1,6 +1,7 @@
 # Every outside library, as targets named sandbox_<library>; nothing else in the tree calls find_package for the server.
 find_package(Boost 1.81 REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
+set(ZLIB_USE_STATIC_LIBS ${SANDBOX_STATIC})
 find_package(ZLIB REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(SODIUM REQUIRED libsodium)

@@ -152,10 +152,12 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
       envd_access_(envd_access(config_.envd_token.empty() ? config_.secret : config_.envd_token)),
       shared_access_(config_.secret,
                      [this](const std::string& token) { return auth_ && auth_->matches(token); }),
-      envd_context_{loop_,      file_pool_,   spill_dir_,     commands_,
-                    processes_, envd_access_, envd_settings_, [this] { return shutdown_.requested(); }},
-      shared_context_{loop_,      file_pool_,     spill_dir_,     commands_,
-                      processes_, shared_access_, envd_settings_, [this] { return shutdown_.requested(); }},
+      envd_context_{loop_,          file_pool_, spill_dir_,
+                    commands_,      processes_, envd_access_,
+                    envd_settings_, false,      [this] { return shutdown_.requested(); }},
+      shared_context_{loop_,          file_pool_, spill_dir_,
+                      commands_,      processes_, shared_access_,
+                      envd_settings_, true,       [this] { return shutdown_.requested(); }},
       router_([this] {
           net::Router router({"/koyeb-sandbox"});
           koyeb::add_routes(router, context_);
@@ -247,13 +249,13 @@ e2b::Access Daemon::envd_access(const std::string& token) {
 }
 
 Task<std::optional<net::Denial>> Daemon::authorize_envd(const net::Request& request) {
-    co_return envd_access_.check(request);
+    co_return envd_access_.check(request, true);
 }
 
 Task<std::optional<net::Denial>> Daemon::authorize(const net::Request& request) {
     // The services of the other dialect take our bearer secret as well as what its own clients send.
     if (e2b::is_shared_path(request.path) && !bearer_token(request.header("authorization")))
-        co_return shared_access_.check(request);
+        co_return shared_access_.check(request, false);
     std::optional<std::string> token = bearer_token(request.header("authorization"));
     AuthVerdict verdict = co_await auth_->check(std::move(token));
     net::Denial denial;

@@ -23,8 +23,9 @@ class Access {
     bool matches(const std::string& token) const;
     void set_token(std::string token);
 
-    // What a guard says to a request; `header_checked` when another check has let it in already.
-    std::optional<net::Denial> check(const net::Request& request) const;
+    // What a guard says to a request. /health needs nothing; nor does /init with `init_checks_itself`, as its
+    // token may be in its body.
+    std::optional<net::Denial> check(const net::Request& request, bool init_checks_itself) const;
     // Whether GET or POST /files carries a valid signature; else why not.
     std::optional<std::string> signature_fault(const net::Request& request) const;
 

@@ -23,6 +23,7 @@ struct Context {
     ProcessTable& processes;
     Access& access;
     Settings& settings;
+    bool init_is_guarded;            // whoever reaches /init may change settings
     std::function<bool()> draining;  // SIGTERM came
 };
 

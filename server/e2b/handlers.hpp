@@ -17,4 +17,14 @@ Task<Reply<std::string>> close_stdin(const UnaryCall& call);
 Task<Reply<std::string>> send_signal(const UnaryCall& call);
 Task<Reply<std::string>> update_process(const UnaryCall& call);
 
+// plain HTTP
+Task<> handle_files(net::Exchange& exchange, Context& context);  // GET downloads, POST uploads
+Task<> handle_download(net::Exchange& exchange, Context& context);
+Task<> handle_upload(net::Exchange& exchange, Context& context);
+Task<> handle_compose(net::Exchange& exchange, Context& context);
+Task<> handle_envd_health(net::Exchange& exchange, Context& context);
+Task<> handle_envd_metrics(net::Exchange& exchange, Context& context);
+Task<> handle_envs(net::Exchange& exchange, Context& context);
+Task<> handle_init(net::Exchange& exchange, Context& context);
+
 }  // namespace sandbox::e2b

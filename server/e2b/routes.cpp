@@ -7,7 +7,7 @@ namespace {
 
 using net::Method;
 
-struct StreamRow {
+struct Row {
     const char* path;
     Task<> (*handler)(net::Exchange&, Context&);
 };
@@ -16,7 +16,7 @@ struct UnaryRow {
     UnaryHandler handler;
 };
 
-constexpr StreamRow kStreams[] = {
+constexpr Row kStreams[] = {
     {"/process.Process/Start", handle_start},
     {"/process.Process/Connect", handle_connect},
     {"/process.Process/StreamInput", handle_stream_input},
@@ -28,6 +28,22 @@ constexpr UnaryRow kUnary[] = {
     {"/process.Process/Update", update_process},
 };
 
+struct PlainRow {
+    const char* path;
+    std::vector<Method> methods;
+    Task<> (*handler)(net::Exchange&, Context&);
+    bool shared = true;
+};
+
+const PlainRow kPlain[] = {
+    {"/files", {Method::get, Method::post}, handle_files},
+    {"/files/compose", {Method::post}, handle_compose},
+    {"/envs", {Method::get}, handle_envs},
+    {"/init", {Method::post}, handle_init},
+    {"/health", {Method::get}, handle_envd_health, false},
+    {"/metrics", {Method::get}, handle_envd_metrics, false},
+};
+
 }  // namespace
 
 bool is_shared_path(std::string_view path) {
@@ -36,15 +52,14 @@ bool is_shared_path(std::string_view path) {
 }
 
 void add_routes(net::Router& router, Context& context, RouteSet set) {
-    auto add = [&](const char* path, std::vector<Method> methods, net::Handler handler, bool open = false) {
+    auto add = [&](const char* path, std::vector<Method> methods, net::Handler handler) {
         net::Route route;
         route.path = path;
         route.methods = std::move(methods);
-        route.open = open;
         route.handler = std::move(handler);
         router.add(std::move(route));
     };
-    for (const StreamRow& row : kStreams) {
+    for (const Row& row : kStreams) {
         add(row.path, {Method::post}, [handler = row.handler, &context](net::Exchange& exchange) {
             return handler(exchange, context);
         });
@@ -54,7 +69,12 @@ void add_routes(net::Router& router, Context& context, RouteSet set) {
             return serve_unary(exchange, context, handler);
         });
     }
-    static_cast<void>(set);
+    for (const PlainRow& row : kPlain) {
+        if (set == RouteSet::shared && !row.shared) continue;
+        add(row.path, row.methods, [handler = row.handler, &context](net::Exchange& exchange) {
+            return handler(exchange, context);
+        });
+    }
 }
 
 }  // namespace sandbox::e2b

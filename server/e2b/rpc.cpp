@@ -9,20 +9,6 @@ namespace {
 
 constexpr const char* kStreamType = "application/connect+json";
 
-Task<Reply<std::string>> read_all(net::Exchange& exchange) {
-    std::string body;
-    for (;;) {
-        Result<std::string_view> piece = co_await exchange.read_body();
-        if (!piece) co_return to_connect_error(piece.error());
-        if (piece->empty()) break;
-        body += *piece;
-        if (body.size() > kMaxMessage + kEnvelopeHead) {
-            co_return ConnectError{Code::resource_exhausted, "message is larger than 64 MiB"};
-        }
-    }
-    co_return body;
-}
-
 // Whole numbers of at most ten digits, as the protocol has them.
 std::optional<std::uint64_t> header_number(const net::Request& request, std::string_view name) {
     const std::string* text = request.header(name);
@@ -36,7 +22,7 @@ std::optional<std::uint64_t> header_number(const net::Request& request, std::str
 Task<Reply<std::unique_ptr<StreamRequest>>> parse_stream_request(net::Exchange& exchange) {
     const net::Request& request = exchange.request();
     if (auto wrong = check_protocol(request)) co_return *wrong;
-    Reply<std::string> body = co_await read_all(exchange);
+    Reply<std::string> body = co_await read_whole_body(exchange);
     if (!body) co_return body.error();
     EnvelopeReader reader(kMaxMessage);
     reader.feed(*body);
@@ -63,7 +49,7 @@ Task<Reply<std::unique_ptr<StreamRequest>>> parse_stream_request(net::Exchange& 
 
 Task<Reply<std::string>> run_unary(net::Exchange& exchange, Context& context, UnaryHandler handler) {
     if (auto wrong = check_protocol(exchange.request())) co_return *wrong;
-    Reply<std::string> body = co_await read_all(exchange);
+    Reply<std::string> body = co_await read_whole_body(exchange);
     if (!body) co_return body.error();
     Reply<std::unique_ptr<Message>> message = Message::parse(*body);
     if (!message) co_return message.error();
@@ -73,6 +59,20 @@ Task<Reply<std::string>> run_unary(net::Exchange& exchange, Context& context, Un
 }
 
 }  // namespace
+
+Task<Reply<std::string>> read_whole_body(net::Exchange& exchange) {
+    std::string body;
+    for (;;) {
+        Result<std::string_view> piece = co_await exchange.read_body();
+        if (!piece) co_return to_connect_error(piece.error());
+        if (piece->empty()) break;
+        body += *piece;
+        if (body.size() > kMaxMessage + kEnvelopeHead) {
+            co_return ConnectError{Code::resource_exhausted, "message is larger than 64 MiB"};
+        }
+    }
+    co_return body;
+}
 
 std::optional<ConnectError> check_protocol(const net::Request& request) {
     const std::string* version = request.header("connect-protocol-version");

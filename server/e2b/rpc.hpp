@@ -34,6 +34,9 @@ struct StreamRequest {
 // Reads the one message of a call that answers with a stream. Null: an error has been answered.
 Task<std::unique_ptr<StreamRequest>> read_stream_request(net::Exchange& exchange);
 
+// The whole body; resource_exhausted past kMaxMessage.
+Task<Reply<std::string>> read_whole_body(net::Exchange& exchange);
+
 // 415 unless the request has this content type (parameters aside). False: answered.
 Task<bool> check_content_type(net::Exchange& exchange, std::string_view wanted);
 std::optional<ConnectError> check_protocol(const net::Request& request);

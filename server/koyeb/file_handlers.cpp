@@ -9,6 +9,7 @@
 #include "base/rfc3339.hpp"
 #include "koyeb/handlers.hpp"
 #include "koyeb/request_body.hpp"
+#include "platform/spool_source.hpp"
 #include "platform/users.hpp"
 #include "services/filesystem.hpp"
 
@@ -181,21 +182,6 @@ Task<> stream_rest(net::Exchange& exchange, Context& context, const ReadRequest&
 }
 
 // ---- writing
-
-class SpoolSource final : public ByteSource {
-  public:
-    explicit SpoolSource(const Spool& spool) : spool_(spool) {}
-    Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override {
-        return spool_.read_blocking(offset, out);
-    }
-    std::string_view view(std::uint64_t offset) const override {
-        std::string_view memory = spool_.memory();
-        return offset < memory.size() ? memory.substr(static_cast<std::size_t>(offset)) : std::string_view();
-    }
-
-  private:
-    const Spool& spool_;
-};
 
 // "0644" and "644" are octal, as chmod(1) takes them; a number is the bits themselves.
 Result<std::optional<mode_t>> parse_mode(const JsonFields& fields) {

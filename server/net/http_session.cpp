@@ -417,7 +417,8 @@ std::string HttpSession::response_head(int status, std::string_view content_type
     if (!content_type.empty()) out.append("Content-Type: ").append(content_type).append("\r\n");
     out.append("Date: ").append(http_date_now()).append("\r\n");
     if (framing == Framing::chunked) out += "Transfer-Encoding: chunked\r\n";
-    if (framing == Framing::length)
+    // A 204 has none, and a 304 would have to tell that of the 200 (RFC 9110, 8.6).
+    if (framing == Framing::length && status != 204 && status != 304)
         out.append("Content-Length: ").append(std::to_string(length)).append("\r\n");
     if (close_after_) {
         out += "Connection: close\r\n";

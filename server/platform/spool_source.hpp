@@ -1,0 +1,25 @@
+#pragma once
+// A spool's content for a blocking writer.
+
+#include "platform/byte_source.hpp"
+#include "platform/spool.hpp"
+
+namespace sandbox {
+
+// The spool must outlive it, and nothing may be appended meanwhile.
+class SpoolSource final : public ByteSource {
+  public:
+    explicit SpoolSource(const Spool& spool) : spool_(spool) {}
+    Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override {
+        return spool_.read_blocking(offset, out);
+    }
+    std::string_view view(std::uint64_t offset) const override {
+        std::string_view memory = spool_.memory();
+        return offset < memory.size() ? memory.substr(static_cast<std::size_t>(offset)) : std::string_view();
+    }
+
+  private:
+    const Spool& spool_;
+};
+
+}  // namespace sandbox
