@@ -96,6 +96,7 @@ class Daemon {
     proxy::Forwarder forwarder_;
     koyeb::Context context_;
     e2b::Settings envd_settings_;
+    e2b::Watchers envd_watchers_;
     e2b::Access envd_access_;    // of the listener of its own
     e2b::Access shared_access_;  // of the services on our main port
     e2b::Context envd_context_;
@@ -152,12 +153,14 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
       envd_access_(envd_access(config_.envd_token.empty() ? config_.secret : config_.envd_token)),
       shared_access_(config_.secret,
                      [this](const std::string& token) { return auth_ && auth_->matches(token); }),
-      envd_context_{loop_,          file_pool_, spill_dir_,
-                    commands_,      processes_, envd_access_,
-                    envd_settings_, false,      [this] { return shutdown_.requested(); }},
-      shared_context_{loop_,          file_pool_, spill_dir_,
-                      commands_,      processes_, shared_access_,
-                      envd_settings_, true,       [this] { return shutdown_.requested(); }},
+      envd_context_{
+          loop_,        file_pool_,     spill_dir_,     commands_, processes_,
+          envd_access_, envd_settings_, envd_watchers_, false,     [this] { return shutdown_.requested(); }},
+      shared_context_{loop_,          file_pool_,
+                      spill_dir_,     commands_,
+                      processes_,     shared_access_,
+                      envd_settings_, envd_watchers_,
+                      true,           [this] { return shutdown_.requested(); }},
       router_([this] {
           net::Router router({"/koyeb-sandbox"});
           koyeb::add_routes(router, context_);
@@ -185,6 +188,7 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
                  commands_,
                  entrypoint_,
                  config_.shutdown_budget,
+                 [this] { envd_watchers_.wake_streams(); },
                  [this] { finish(); }}),
       signals_(loop_, [this](int signal) { on_signal(signal); }) {
     wipe(config_.envd_token);

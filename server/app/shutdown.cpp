@@ -27,6 +27,7 @@ void Shutdown::request() {
     requested_ = true;
     log::info("Shutting down servers...");
     for (net::HttpServer* server : parts_.http) server->drain();
+    parts_.begun();
     spawn_task(parts_.loop, "shutdown", run());
 }
 

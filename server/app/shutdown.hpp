@@ -26,6 +26,7 @@ class Shutdown {
         CommandEnvironment& commands;
         Entrypoint& entrypoint;
         std::chrono::milliseconds budget;
+        std::function<void()> begun;     // runs once: end what only waits for events
         std::function<void()> finished;  // runs once, on the loop
     };
     explicit Shutdown(Parts parts);

@@ -6,6 +6,7 @@
 
 #include "e2b/access.hpp"
 #include "e2b/settings.hpp"
+#include "e2b/watchers.hpp"
 #include "net/exchange.hpp"
 #include "net/router.hpp"
 #include "platform/blocking_pool.hpp"
@@ -23,6 +24,7 @@ struct Context {
     ProcessTable& processes;
     Access& access;
     Settings& settings;
+    Watchers& watchers;
     bool init_is_guarded;            // whoever reaches /init may change settings
     std::function<bool()> draining;  // SIGTERM came
 };

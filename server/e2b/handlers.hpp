@@ -17,6 +17,17 @@ Task<Reply<std::string>> close_stdin(const UnaryCall& call);
 Task<Reply<std::string>> send_signal(const UnaryCall& call);
 Task<Reply<std::string>> update_process(const UnaryCall& call);
 
+// filesystem.Filesystem
+Task<Reply<std::string>> stat_path(const UnaryCall& call);
+Task<Reply<std::string>> make_dir(const UnaryCall& call);
+Task<Reply<std::string>> move_path(const UnaryCall& call);
+Task<Reply<std::string>> list_dir(const UnaryCall& call);
+Task<Reply<std::string>> remove_path(const UnaryCall& call);
+Task<> handle_watch_dir(net::Exchange& exchange, Context& context);
+Task<Reply<std::string>> create_watcher(const UnaryCall& call);
+Task<Reply<std::string>> get_watcher_events(const UnaryCall& call);
+Task<Reply<std::string>> remove_watcher(const UnaryCall& call);
+
 // plain HTTP
 Task<> handle_files(net::Exchange& exchange, Context& context);  // GET downloads, POST uploads
 Task<> handle_download(net::Exchange& exchange, Context& context);

@@ -20,12 +20,23 @@ constexpr Row kStreams[] = {
     {"/process.Process/Start", handle_start},
     {"/process.Process/Connect", handle_connect},
     {"/process.Process/StreamInput", handle_stream_input},
+    {"/filesystem.Filesystem/WatchDir", handle_watch_dir},
 };
 
 constexpr UnaryRow kUnary[] = {
-    {"/process.Process/List", list_processes},    {"/process.Process/SendInput", send_input},
-    {"/process.Process/CloseStdin", close_stdin}, {"/process.Process/SendSignal", send_signal},
+    {"/process.Process/List", list_processes},
+    {"/process.Process/SendInput", send_input},
+    {"/process.Process/CloseStdin", close_stdin},
+    {"/process.Process/SendSignal", send_signal},
     {"/process.Process/Update", update_process},
+    {"/filesystem.Filesystem/Stat", stat_path},
+    {"/filesystem.Filesystem/MakeDir", make_dir},
+    {"/filesystem.Filesystem/Move", move_path},
+    {"/filesystem.Filesystem/ListDir", list_dir},
+    {"/filesystem.Filesystem/Remove", remove_path},
+    {"/filesystem.Filesystem/CreateWatcher", create_watcher},
+    {"/filesystem.Filesystem/GetWatcherEvents", get_watcher_events},
+    {"/filesystem.Filesystem/RemoveWatcher", remove_watcher},
 };
 
 struct PlainRow {
