@@ -127,9 +127,9 @@ void write_end_members(JsonWriter& writer, const CommandEnd& end, bool stats) {
     if (end.pipes_open) writer.member("pipes_open", true);
     if (!stats) return;
     auto milliseconds = [](const timeval& t) {
-        return static_cast<std::int64_t>(t.tv_sec) * 1000 + t.tv_usec / 1000;
+        return static_cast<double>(t.tv_sec) * 1000.0 + static_cast<double>(t.tv_usec) / 1000.0;
     };
-    writer.member("duration_ms", std::chrono::duration_cast<Milliseconds>(end.duration).count());
+    writer.member("duration_ms", std::chrono::duration<double, std::milli>(end.duration).count());
     writer.member("user_cpu_ms", milliseconds(end.exit.usage.ru_utime));
     writer.member("system_cpu_ms", milliseconds(end.exit.usage.ru_stime));
     writer.member("max_rss_bytes", static_cast<std::int64_t>(end.exit.usage.ru_maxrss) * 1024);

@@ -170,8 +170,8 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup,
             chain.push_back(at);
             const ProcessInfo& info = *found->second;
             bool is_leader = at == tree.leader && !tree.leader_reaped;
-            if (is_leader || in_cgroup.contains(at) || (session_counts && info.session == tree.leader) ||
-                has_marker(at, entry)) {
+            if (is_leader || in_cgroup.contains(at) || tree.known.contains({at, info.start}) ||
+                (session_counts && info.session == tree.leader) || has_marker(at, entry)) {
                 verdict = Verdict::member;
             }
         }
@@ -198,7 +198,7 @@ void send(const ProcessInfo& process, int signal) {
 
 }  // namespace
 
-std::size_t signal_tree(const TreeId& tree, const Cgroup* cgroup, int signal, std::set<ProcessKey>& already) {
+std::size_t signal_tree(TreeId& tree, const Cgroup* cgroup, int signal, std::set<ProcessKey>& already) {
     DescriptorReserve::Loan descriptors(g_reserve);
     std::optional<std::vector<ProcessInfo>> processes = all_processes();
     if (!processes) {
@@ -211,6 +211,7 @@ std::size_t signal_tree(const TreeId& tree, const Cgroup* cgroup, int signal, st
     for (const ProcessInfo& process : members_of(tree, cgroup, *processes)) {
         if (!process.lives()) continue;
         ++living;
+        tree.known.emplace(process.pid, process.start);
         if (signal == SIGTERM && tree.group_termed && process.group == tree.leader) continue;
         if (signal == 0 || !already.emplace(process.pid, process.start).second) continue;
         send(process, signal);

@@ -20,6 +20,9 @@ namespace sandbox {
 // The variable that marks a command's processes.
 inline constexpr const char* kMarkerVariable = "SANDBOX_COMMAND_ID";
 
+// A process by number and start time: a recycled number is another process.
+using ProcessKey = std::pair<pid_t, std::uint64_t>;
+
 struct TreeId {
     pid_t leader = 0;  // also its session and process group
     bool leader_reaped =
@@ -28,16 +31,15 @@ struct TreeId {
     // The leader's process group has had its SIGTERM: its members get no second one, and neither do the
     // programs that they start to clean up.
     bool group_termed = false;
+    // Members seen by earlier calls: they stay members when the one who links them to the tree ends.
+    std::set<ProcessKey> known = {};
 };
 
-// A process by number and start time: a recycled number is another process.
-using ProcessKey = std::pair<pid_t, std::uint64_t>;
-
-// Sends `signal` (0: none, to count) to every living member that is not in `already`, adds those signalled to
-// it, and returns how many living (not zombie) members there are. SIGCONT follows SIGTERM, so that a stopped
-// process gets to act on it. Blocks (it reads /proc): pool threads only.
-// `cgroup` (may be null) adds its processes to the members.
-std::size_t signal_tree(const TreeId& tree, const Cgroup* cgroup, int signal, std::set<ProcessKey>& already);
+// Adds the living members to tree.known. Sends `signal` (0: none, to count) to every living member that is
+// not in `already`, adds those signalled to it, and returns how many living (not zombie) members there are.
+// SIGCONT follows SIGTERM, so that a stopped process gets to act on it. Blocks (it reads /proc): pool threads
+// only. `cgroup` (may be null) adds its processes to the members.
+std::size_t signal_tree(TreeId& tree, const Cgroup* cgroup, int signal, std::set<ProcessKey>& already);
 
 // The same for every living descendant of this process but `spared` and its children (0: nobody is spared).
 // As PID 1 or subreaper that is everything that was ever started. Repeats are the caller's: SIGTERM should go

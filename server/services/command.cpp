@@ -24,6 +24,7 @@ namespace {
 constexpr std::size_t kReadSize = 64 * 1024;     // a pipe's default capacity: one read empties it
 constexpr std::size_t kTurnBytes = 1024 * 1024;  // then others get a turn on the loop
 constexpr Milliseconds kAfterKill{5000};
+constexpr Milliseconds kLookup{200};  // for the first look at a tree, before its leader is signalled
 constexpr int kDrainCap = 10;  // drain times after which even a busy background job does not hold up the end
 
 // Read buffers are borrowed only while there is something to read: a thousand silent commands hold none.
@@ -66,7 +67,7 @@ struct OutputStream {
 
 struct Command::Impl {
     Impl(CommandEnvironment& e, SpawnedCommand spawned, std::shared_ptr<OutputSink> s, std::string marker)
-        : environment(e), sink(std::move(s)), changed(e.loop), timeout_timer(e.loop) {
+        : environment(e), sink(std::move(s)), changed(e.loop), timeout_timer(e.loop), group_timer(e.loop) {
         tree.leader = spawned.pid;
         cgroup = std::move(spawned.cgroup);
         tree.marker = std::move(marker);
@@ -91,6 +92,15 @@ struct Command::Impl {
     }
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
+
+    // SIGTERM (or SIGKILL, when its time has come) to the leader's process group, once.
+    void signal_group() {
+        if (exit || tree.group_termed) return;
+        tree.group_termed = true;
+        const bool killing = Clock::now() >= kill_at;
+        ::kill(-tree.leader, killing ? SIGKILL : SIGTERM);
+        if (!killing) ::kill(-tree.leader, SIGCONT);
+    }
 
     OutputStream& stream(StreamId id) { return streams[static_cast<std::size_t>(id)]; }
     bool all_at_end() const {
@@ -124,7 +134,8 @@ struct Command::Impl {
     int terminal_fd = -1;
     Event changed;
     Timer timeout_timer;
-    const Clock::time_point started = Clock::now();
+    Timer group_timer;
+    Clock::time_point started = Clock::now();  // start() moves it to before the spawn
     const std::chrono::system_clock::time_point started_wall = std::chrono::system_clock::now();
 
     std::optional<ExitRecord> exit;
@@ -145,6 +156,7 @@ Command::~Command() = default;
 Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::start(
     CommandEnvironment& environment, CommandSpec spec, std::shared_ptr<OutputSink> sink) {
     std::string marker = uuid_v4();
+    const Clock::time_point asked = Clock::now();
     environment.reaper.begin_spawn();
     auto job = [&environment, &spec, &marker] { return spawn_command(environment, spec, marker); };
     std::optional<SpawnOutcome> spawned;
@@ -164,6 +176,7 @@ Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::sta
     }
     auto impl = std::make_unique<Impl>(environment, std::move(**spawned), std::move(sink), std::move(marker));
     std::shared_ptr<Command> self(new Command(std::move(impl)));
+    self->impl_->started = asked;
     ++environment.commands_started;
     ++environment.commands_running;
     environment.reaper.watch(self->pid(), [self](const ExitRecord& record) { self->on_exit(record); });
@@ -315,12 +328,13 @@ void Command::start_terminating(Milliseconds grace) {
     impl.terminating = true;
     impl.kill_at = kill_at;
     auto self = shared_from_this();
-    // At once, and without a thread: this must work when there is none to be had.
-    if (!impl.exit) {
-        impl.killed_by_us = true;
-        ::kill(-impl.tree.leader, grace.count() > 0 ? SIGTERM : SIGKILL);
-        if (grace.count() > 0) ::kill(-impl.tree.leader, SIGCONT);
-        impl.tree.group_termed = grace.count() > 0;
+    if (!impl.exit) impl.killed_by_us = true;
+    // A cgroup loses nobody, so the leader may go at once. Without one, those who only hang on it by their
+    // parent link are looked up first; a machine too busy for that does not hold up the kill.
+    if (impl.cgroup) {
+        impl.signal_group();
+    } else {
+        impl.group_timer.start(kLookup, [self] { self->impl_->signal_group(); });
     }
     spawn_task(impl.environment.loop, "end of a tree", run_termination(self));
 }
@@ -331,6 +345,14 @@ Task<> Command::run_termination(std::shared_ptr<Command> self) {
     bool seen_living = !impl.exit;
     Milliseconds pause{2};
     std::optional<Clock::time_point> give_up;
+    if (!impl.cgroup) {
+        TreeId tree = impl.tree;
+        auto look = [&tree, &termed] { return signal_tree(tree, nullptr, 0, termed); };
+        if (co_await impl.environment.work_pool.run(look) > 0) seen_living = true;
+        impl.tree.known = std::move(tree.known);
+        impl.group_timer.cancel();
+        impl.signal_group();
+    }
     for (;;) {
         bool killing = Clock::now() >= impl.kill_at;
         if (killing && !give_up) give_up = Clock::now() + kAfterKill;
@@ -344,7 +366,10 @@ Task<> Command::run_termination(std::shared_ptr<Command> self) {
             return signal_tree(tree, cgroup, killing ? SIGKILL : SIGTERM, killing ? fresh : termed);
         };
         std::size_t living = co_await impl.environment.work_pool.run(job);
+        impl.tree.known = std::move(tree.known);
         if (living > 0 || !impl.exit) seen_living = true;
+        // The dead are gone for good: whoever asks for their numbers next finds nothing.
+        if (living == 0) impl.environment.reaper.sweep();
         if (living == 0 && impl.exit) {
             impl.outcome = seen_living ? KillOutcome::gone : KillOutcome::nothing_left;
             break;

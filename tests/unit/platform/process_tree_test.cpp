@@ -27,12 +27,12 @@ char state_of(pid_t pid) {
     return end == std::string::npos ? '-' : text[end + 2];
 }
 
-std::size_t count(const TreeId& tree) {
+std::size_t count(TreeId tree) {
     std::set<ProcessKey> nobody;
     return signal_tree(tree, nullptr, 0, nobody);
 }
 
-std::size_t send(const TreeId& tree, int signal) {
+std::size_t send(TreeId tree, int signal) {
     std::set<ProcessKey> fresh;
     return signal_tree(tree, nullptr, signal, fresh);
 }
