@@ -9,18 +9,26 @@ namespace sandbox::net {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{1000};
+// How long a connection is left to a client that may be about to use it, when there is no room for others.
+constexpr std::chrono::milliseconds kSpareSilentAfter{1000};
+constexpr std::chrono::milliseconds kSpareIdleAfter{10'000};
 constexpr std::size_t kSpareDescriptors = 8;  // so that /health answers when all others are used up
 
 Task<> serve_session(std::shared_ptr<HttpSession> session) { co_await session->run(); }
 
 Task<> accept_loop(std::shared_ptr<HttpServer::Impl> server, UniqueFd listener) {
-    auto acceptor = std::make_shared<Acceptor>(server->loop, std::move(listener), "http", kSpareDescriptors);
+    auto make_room = [weak = std::weak_ptr(server)] {
+        auto alive = weak.lock();
+        return alive && alive->make_room();
+    };
+    auto acceptor = std::make_shared<Acceptor>(server->loop, std::move(listener), "http", kSpareDescriptors,
+                                               std::move(make_room));
     server->acceptors.push_back(acceptor);
     for (;;) {
         UniqueFd socket = co_await acceptor->accept();
         if (!socket) co_return;
         ++server->counters.accepted;
-        if (server->counters.active >= server->limits.connections) {
+        if (server->counters.active >= server->limits.connections && !server->make_room()) {
             ++server->counters.refused;
             continue;  // Closed at once.
         }
@@ -39,6 +47,23 @@ Task<> tick_loop(std::shared_ptr<HttpServer::Impl> server) {
 }
 
 }  // namespace
+
+bool HttpServer::Impl::make_room() {
+    const auto now = HttpSession::Clock::now();
+    auto silent_since = now - kSpareSilentAfter;
+    auto idle_since = now - kSpareIdleAfter;
+    HttpSession* silent = nullptr;
+    HttpSession* idle = nullptr;
+    for (HttpSession* session : sessions) {
+        auto& since = session->has_asked() ? idle_since : silent_since;
+        if (session->waiting_since() > since) continue;
+        since = session->waiting_since();
+        (session->has_asked() ? idle : silent) = session;
+    }
+    HttpSession* spared = silent != nullptr ? silent : idle;
+    if (spared != nullptr) spared->cut();
+    return spared != nullptr;
+}
 
 HttpServer::HttpServer(Loop& loop, const Router& router, Guard guard, HttpLimits limits)
     : impl_(std::make_shared<Impl>(loop, router, std::move(guard), limits)) {

@@ -57,6 +57,7 @@ Task<> HttpSession::run() {
             std::string().swap(in_);  // An idle connection holds no buffer.
             in_at_ = 0;
             idle_ = true;
+            waiting_since_ = Clock::now();
             // A connection that comes while we drain may still ask for /health.
             if (server_->draining && asked_before) break;
             deadline_ = Clock::now() + server_->limits.idle_time;
@@ -67,6 +68,8 @@ Task<> HttpSession::run() {
         deadline_ = Clock::now() + server_->limits.head_time;
         std::string_view head;
         if (!co_await read_head(head)) break;
+        waiting_since_ = Clock::time_point::max();
+        has_asked_ = true;
         auto parsed = parse_head(head);
         ::explicit_bzero(in_.data() + in_at_, head.size());  // It holds the secret.
         consume(head.size());
@@ -196,6 +199,7 @@ void HttpSession::close_if_idle() {
 }
 
 void HttpSession::cut() {
+    waiting_since_ = Clock::time_point::max();  // It makes room already.
     if (socket_.is_open()) ::shutdown(socket_.native_handle(), SHUT_RDWR);
 }
 

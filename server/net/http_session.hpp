@@ -25,6 +25,10 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
     Guard guard;
     HttpLimits limits;
     HttpCounters counters;
+    // Ends a connection that has been waiting for a request, or the rest of its head, so long that it can be
+    // spared; one that never had a whole head before others. False: there is none.
+    bool make_room();
+
     std::list<HttpSession*> sessions;
     std::vector<std::shared_ptr<Acceptor>> acceptors;
     std::size_t running = 0;
@@ -47,6 +51,9 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     void tick(Clock::time_point now);
     // Closes it if it is between requests.
     void close_if_idle();
+    // Since when it has waited for (the rest of) a head; max() within a request.
+    Clock::time_point waiting_since() const { return waiting_since_; }
+    bool has_asked() const { return has_asked_; }  // a whole head has come
     void cut();
 
     const Request& request() const override { return head_.request; }
@@ -100,6 +107,8 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     std::size_t in_at_ = 0;
     std::size_t last_body_piece_ = 0;  // of in_, handed out by the last read_body()
     Clock::time_point deadline_ = Clock::time_point::max();
+    Clock::time_point waiting_since_ = Clock::now();
+    bool has_asked_ = false;
     bool idle_ = true;
 
     RequestHead head_;

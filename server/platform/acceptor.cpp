@@ -53,8 +53,13 @@ bool out_of_descriptors(int error) { return error == EMFILE || error == ENFILE; 
 }  // namespace
 
 struct Acceptor::Impl {
-    Impl(Loop& l, UniqueFd fd, std::string n, std::size_t s)
-        : loop(l), listener(l, fd.get()), timer(l), name(std::move(n)), spare_wanted(s) {
+    Impl(Loop& l, UniqueFd fd, std::string n, std::size_t s, std::function<bool()> room)
+        : loop(l),
+          listener(l, fd.get()),
+          timer(l),
+          name(std::move(n)),
+          spare_wanted(s),
+          make_room(std::move(room)) {
         (void)fd.release();
         spare.reserve(spare_wanted);
         refill_spare();
@@ -97,14 +102,17 @@ struct Acceptor::Impl {
     std::string name;
     std::size_t spare_wanted;
     std::vector<UniqueFd> spare;
+    std::function<bool()> make_room;
     std::chrono::milliseconds pause{0};  // of the running episode; 0 outside of one
     unsigned in_a_row = 0;
     bool stopped = false;
     Counters counters;
 };
 
-Acceptor::Acceptor(Loop& loop, UniqueFd listener, std::string name, std::size_t spare)
-    : impl_(std::make_shared<Impl>(loop, std::move(listener), std::move(name), spare)) {}
+Acceptor::Acceptor(Loop& loop, UniqueFd listener, std::string name, std::size_t spare,
+                   std::function<bool()> make_room)
+    : impl_(std::make_shared<Impl>(loop, std::move(listener), std::move(name), spare, std::move(make_room))) {
+}
 
 Acceptor::~Acceptor() { stop(); }
 
@@ -114,6 +122,7 @@ void Acceptor::stop() {
     impl_->listener.close(ignored);
     impl_->timer.cancel();
     impl_->spare.clear();
+    impl_->make_room = nullptr;
 }
 
 std::uint16_t Acceptor::port() const {
@@ -146,6 +155,7 @@ Task<UniqueFd> Acceptor::next(std::shared_ptr<Impl> impl) {
         if (impl->pause.count() == 0) impl->episode_begins(-fd);
         ++impl->counters.pauses;
         impl->pause = std::clamp(impl->pause * 2, kFirstPause, kLongestPause);
+        if (out_of_descriptors(-fd) && impl->make_room && impl->make_room()) impl->pause = kFirstPause;
         impl->timer.expires_after(impl->pause);
         co_await impl->timer.async_wait(asio::redirect_error(use_task, ignored));
     }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -54,8 +55,10 @@ class Acceptor {
 
     // `name` stands in the log. `spare` descriptors are held back and given up one by one when none is left,
     // so that this listener can serve a few more connections than others who run out; they are taken back
-    // when there are descriptors again.
-    Acceptor(Loop& loop, UniqueFd listener, std::string name, std::size_t spare = 0);
+    // when there are descriptors again. When even those are gone `make_room`, if there is one, is asked to
+    // end a connection that can be spared; true: one goes soon.
+    Acceptor(Loop& loop, UniqueFd listener, std::string name, std::size_t spare = 0,
+             std::function<bool()> make_room = nullptr);
     // Stops. accept() may still be suspended: it then returns an empty descriptor, and touches nothing that
     // died.
     ~Acceptor();

@@ -56,6 +56,16 @@ describe('descriptors used up', { skip: slow && 'a sanitizer needs descriptors o
             kept.close();
         });
     });
+    test('connections that never speak make room for one that does', async () => {
+        await withDaemon({ wrapper: ['prlimit', '--nofile=64:64'] }, async (daemon) => {
+            const crowd = await Promise.all(Array.from({ length: 100 }, () => RawSocket.connect(daemon.port)));
+            crowd[0].write('GET /health HT');
+            const late = await RawSocket.connect(daemon.port);
+            assert.deepEqual((await ask(late, 'GET', '/health')).json, { status: 'ok' });
+            late.close();
+            for (const raw of crowd) raw.close();
+        });
+    });
     test('the forwarder recovers too', async () => {
         const net = await import('node:net');
         const server = net.createServer((s) => s.on('error', () => {}).pipe(s));
