@@ -126,7 +126,7 @@ std::vector<pid_t> Cgroup::processes() const {
 }
 
 void Cgroup::kill() const {
-    UniqueFd fd(::openat(directory_.get(), "cgroup.kill", O_WRONLY | O_CLOEXEC));
+    UniqueFd fd(::open((path_ + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC));
     if (fd && ::write(fd.get(), "1", 1) == 1) return;
     for (pid_t pid : processes()) ::kill(pid, SIGKILL);  // Before Linux 5.14.
 }

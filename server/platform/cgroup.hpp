@@ -20,8 +20,9 @@ class Cgroup {
   public:
     Cgroup(std::string path, UniqueFd directory) : path_(std::move(path)), directory_(std::move(directory)) {}
 
-    // For SpawnSpec::cgroup_fd.
+    // For SpawnSpec::cgroup_fd, until close_fd(): ended commands that are kept must not keep descriptors.
     int fd() const { return directory_.get(); }
+    void close_fd() { directory_.reset(); }
     const std::string& path() const { return path_; }
     // Living processes in it and in those that the command has made below it.
     bool populated() const;

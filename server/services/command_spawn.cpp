@@ -272,6 +272,7 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
         if (command.cgroup) environment.cgroups->give_back(std::move(command.cgroup));
         return not_started(pid.error());
     }
+    if (command.cgroup) command.cgroup->close_fd();
     command.pid = *pid;
     command.terminal = std::move(terminal.master);
     return command;

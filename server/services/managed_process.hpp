@@ -68,6 +68,7 @@ class ManagedProcess {
     const std::string& id() const { return id_; }
     const std::string& tag() const { return tag_; }
     Dialect dialect() const { return dialect_; }
+    // What it was started with. The environment is let go of with the leader's end.
     const CommandSpec& spec() const { return spec_; }
     // What was asked for, as one line: the shell command, or the words of args.
     std::string command_text() const;
@@ -95,7 +96,7 @@ class ManagedProcess {
     friend class ProcessTable;
     const std::string id_;
     const Dialect dialect_;
-    const CommandSpec spec_;
+    CommandSpec spec_;
     const std::string tag_;
     const std::shared_ptr<Command> command_;
     const std::shared_ptr<LogStore> log_;

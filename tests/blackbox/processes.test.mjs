@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import net from 'node:net';
 import { describe, test } from 'node:test';
-import { delay, eventually, finish, isAlive, slow, useDaemon } from './support/daemon.mjs';
+import { delay, eventually, finish, isAlive, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
 import { RawSocket, rawRequest } from './support/raw.mjs';
 import { settings } from './support/settings.mjs';
 
@@ -267,6 +267,7 @@ describe('send_stdin', () => {
 test('the last thousand ended processes are kept, running ones always', async () => {
     const running = await d.start('sleep 348');
     const count = slow ? 1005 : 1030;
+    const before = openDescriptors(d.pid);
     let last;
     for (let left = count; left > 0; left -= 43) {
         const batch = await Promise.all(Array.from({ length: Math.min(43, left) }, () => d.start('true')));
@@ -278,6 +279,7 @@ test('the last thousand ended processes are kept, running ones always', async ()
     assert.equal(list.length, 1001);
     assert.ok(list.some((p) => p.id === running.id && p.status === 'running'));
     assert.ok(list.some((p) => p.id === last));
+    await eventually(() => openDescriptors(d.pid) < before + 100, 'a kept process holds no descriptor');
     assert.equal((await kill(running.id)).json.success, true);
 });
 
