@@ -234,6 +234,12 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         co_await respond_failure(exchange, 400, std::move(message));
         co_return;
     }
+    // A process that does not read must not keep what a client that has left was sending.
+    bool gone = false;
+    exchange.watch_disconnect([&gone, process] {
+        gone = true;
+        process->command().wake_stdin_writers();
+    });
     std::uint64_t offset = 0;
     std::string chunk;
     while (offset < data->size()) {
@@ -242,7 +248,7 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         Result<> written = count ? Result<>() : Result<>(count.error());
         if (count) {
             chunk.resize(*count);
-            written = co_await process->command().write_stdin(std::move(chunk));
+            written = co_await process->command().write_stdin(std::move(chunk), &gone);
         }
         if (!written) {
             co_await respond_failure(exchange, 400,
@@ -252,6 +258,7 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         }
         offset += *count;
     }
+    if (gone) co_return;
     if (*close) process->command().close_stdin();
     std::string body;
     JsonWriter(body).begin_object().member("success", true).member("bytes", offset).end_object();

@@ -81,9 +81,10 @@ struct WriteEnd::Impl {
 WriteEnd::WriteEnd(Loop& loop, UniqueFd fd) : impl_(new Impl{adopt(loop, std::move(fd))}) {}
 WriteEnd::~WriteEnd() { close(); }
 
-Task<Result<>> WriteEnd::write_all(std::string_view bytes) {
+Task<Result<>> WriteEnd::write_all(std::string_view bytes, const bool* give_up) {
     auto impl = impl_;
     while (!bytes.empty()) {
+        if (give_up != nullptr && *give_up) co_return Error{Errc::cancelled, "write given up", ECANCELED};
         if (!impl->descriptor.is_open()) co_return sys_error("write", EPIPE);
         ssize_t count = ::write(impl->descriptor.native_handle(), bytes.data(), bytes.size());
         if (count >= 0) {
@@ -97,6 +98,11 @@ Task<Result<>> WriteEnd::write_all(std::string_view bytes) {
                                              asio::redirect_error(use_task, ec));
     }
     co_return Result<>();
+}
+
+void WriteEnd::interrupt() {
+    boost::system::error_code ignored;
+    impl_->descriptor.cancel(ignored);
 }
 
 void WriteEnd::close() {

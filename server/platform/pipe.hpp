@@ -48,8 +48,11 @@ class WriteEnd {
     WriteEnd& operator=(const WriteEnd&) = delete;
 
     // Suspends until all is written: that is the back-pressure. EPIPE when nobody reads any more, or after
-    // close(). One writer at a time.
-    Task<Result<>> write_all(std::string_view bytes);
+    // close(). One writer at a time. `give_up`, when there is one, is looked at before each write and after
+    // interrupt(): once it is true the rest is left out, and the error is cancelled.
+    Task<Result<>> write_all(std::string_view bytes, const bool* give_up = nullptr);
+    // Wakes a suspended write_all().
+    void interrupt();
     void close();
     bool is_open() const;
 

@@ -415,17 +415,25 @@ Task<Result<>> Command::signal(int number, bool tree) {
     co_return Result<>();
 }
 
-Task<Result<>> Command::write_stdin(std::string bytes) {
+Task<Result<>> Command::write_stdin(std::string bytes, const bool* give_up) {
     auto self = shared_from_this();
     Impl& impl = *impl_;
-    while (impl.input_busy) co_await impl.changed.wait();  // Writers take turns; none is torn.
+    auto given_up = [give_up] { return give_up != nullptr && *give_up; };
+    while (impl.input_busy && !given_up()) co_await impl.changed.wait();  // Writers take turns; none is torn.
+    if (given_up()) co_return Error{Errc::cancelled, "write given up", ECANCELED};
     if (!stdin_open()) co_return Error{Errc::failed_precondition, "stdin is not open", EPIPE};
     impl.input_busy = true;
-    Result<> written = co_await impl.input->write_all(bytes);
+    Result<> written = co_await impl.input->write_all(bytes, give_up);
     impl.input_busy = false;
-    if (!written && impl.input && impl.terminal_fd < 0) impl.input->close();
+    bool broken = !written && written.error().code != Errc::cancelled;
+    if (broken && impl.input && impl.terminal_fd < 0) impl.input->close();
     impl.changed.notify();
     co_return written;
+}
+
+void Command::wake_stdin_writers() {
+    if (impl_->input) impl_->input->interrupt();
+    impl_->changed.notify();
 }
 
 Result<> Command::close_stdin() {

@@ -131,8 +131,11 @@ class Command : public std::enable_shared_from_this<Command> {
     // Signals the leader, or the whole tree. failed_precondition when nothing is left to signal.
     Task<Result<>> signal(int number, bool tree);
 
-    // Suspends while the pipe (or the terminal) is full. failed_precondition when stdin is not open.
-    Task<Result<>> write_stdin(std::string bytes);
+    // Suspends while the pipe (or the terminal) is full. failed_precondition when stdin is not open. Once
+    // `*give_up` is true and wake_stdin_writers() was called, the rest is left out and the error is
+    // cancelled.
+    Task<Result<>> write_stdin(std::string bytes, const bool* give_up = nullptr);
+    void wake_stdin_writers();
     // Ends stdin: the command reads end of file. Not for a terminal.
     Result<> close_stdin();
     Result<> resize(PtySize size);

@@ -249,6 +249,24 @@ describe('send_stdin', () => {
         await d.ended(id);
         assert.deepEqual((await logsOf(id)).map((l) => l.trim()), [String(piece.length * count)]);
     });
+    test('a sender that leaves while the process does not read is let go of, and others can go on', async () => {
+        const gate = `${d.tmp}/gate`;
+        assert.equal((await d.run(`mkfifo ${gate}`)).code, 0);
+        const { id } = await d.start(`read -r line < ${gate}; wc -c`, { stdin: true });
+        const before = openDescriptors(d.pid);
+        const raw = await RawSocket.connect(d.port);
+        raw.write(rawRequest('POST', '/send_stdin', d.secret, { id, data: 'x'.repeat(300_000) }));
+        await eventually(() => openDescriptors(d.pid) > before, 'the connection of the sender');
+        await delay(100);
+        raw.close();
+        await eventually(() => openDescriptors(d.pid) <= before, 'its descriptor');
+        const second = send({ id, data: 'end', close: true });
+        assert.equal((await d.run(`echo > ${gate}; rm ${gate}`)).code, 0);
+        assert.equal((await second).status, 200);
+        await d.ended(id);
+        const [count] = await logsOf(id);
+        assert.ok(Number(count) > 4096 && Number(count) < 300_000, count);
+    });
     test('errors', async () => {
         const without = await d.start('sleep 346');
         assert.equal((await send({ id: without.id, data: 'x' })).status, 400);
