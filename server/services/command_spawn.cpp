@@ -163,10 +163,11 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
     if (!spec.cwd.empty()) {
         struct stat info {};
         bool usable = spec.cwd.find('\0') == std::string::npos;
-        if (usable && ::stat(spec.cwd.c_str(), &info) != 0)
+        if (usable && ::stat(spec.cwd.c_str(), &info) != 0) {
             usable = errno == EACCES;  // Told by chdir, with its stage.
-        else if (usable)
+        } else if (usable) {
             usable = S_ISDIR(info.st_mode);
+        }
         if (!usable) {
             return CommandError{CommandError::Kind::bad_cwd,
                                 {Errc::invalid_argument, "Invalid working directory: " + spec.cwd, 0}};

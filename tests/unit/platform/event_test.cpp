@@ -24,7 +24,8 @@ Task<> wait_while(Event& event, const bool& ready, int& woken) {
 }
 
 Task<> record_wait(Event& event, milliseconds timeout, std::string& record) {
-    record += co_await event.wait_for(timeout) ? 'n' : 't';
+    const bool notified = co_await event.wait_for(timeout);
+    record += notified ? 'n' : 't';
 }
 
 TEST_F(EventTest, WakesAllThatWaitAndNobodyBefore) {
