@@ -179,7 +179,7 @@ constexpr Setting kSettings[] = {
      set_text<std::string, &Config::envd_port>},
     {"ENVD_ACCESS_TOKEN", "--envd-access-token", "TEXT", "its access token (the sandbox secret)",
      set_text<std::string, &Config::envd_token>},
-    {"ENVD_INSECURE", "--envd-insecure", "0|1", "1: its loopback address, open until /init sets a token (0)",
+    {"ENVD_INSECURE", "--envd-insecure", "FLAG", "1: its loopback address, open until /init sets a token (0)",
      set_envd_insecure},
 };
 

@@ -2,6 +2,8 @@
 
 namespace sandbox {
 
+constexpr std::size_t kKeptCommandText = 16 * 1024;  // bytes of the command that an ended process still tells
+
 const char* state_name(ProcessState state) {
     switch (state) {
         case ProcessState::running:
@@ -75,6 +77,17 @@ std::string ManagedProcess::command_text() const {
         text += word;
     }
     return text;
+}
+
+void ManagedProcess::shrink() {
+    decltype(spec_.env)().swap(spec_.env);
+    std::string text = command_text();
+    if (text.size() <= kKeptCommandText) return;
+    text.resize(kKeptCommandText);
+    text += "...";
+    spec_.args.clear();
+    spec_.shell_command = std::move(text);
+    spec_.shell_command.shrink_to_fit();
 }
 
 ProcessState ManagedProcess::state() const {

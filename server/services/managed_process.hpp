@@ -94,6 +94,8 @@ class ManagedProcess {
 
   private:
     friend class ProcessTable;
+    // Lets go of what an ended process no longer needs: a thousand of them are kept.
+    void shrink();
     const std::string id_;
     const Dialect dialect_;
     CommandSpec spec_;

@@ -39,7 +39,7 @@ Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_
     CommandEnd end = co_await command.wait_exit();
     process->ended_at_ = std::chrono::system_clock::now();
     process->end_ = end;
-    decltype(process->spec_.env)().swap(process->spec_.env);  // A thousand ended ones are kept.
+    process->shrink();
     process->changed_.notify();
     process->end_ = co_await command.wait(EndRule::exit_and_drain);
     sink->flush();
