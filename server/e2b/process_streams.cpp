@@ -16,24 +16,31 @@ constexpr std::size_t kBatch = 256 * 1024;  // output bytes in one write
 constexpr int kChildOomScore = 100;         // the kernel takes commands before it takes us
 constexpr const char* kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-Task<> signal_leader(std::shared_ptr<ManagedProcess> process, int signal) {
-    co_await process->command().signal(signal, false);
+// The timeout of the call that started a process counts for the process, whatever becomes of the connection.
+Task<> kill_at(std::shared_ptr<ManagedProcess> process, std::chrono::steady_clock::time_point deadline) {
+    while (!process->output().ended_at()) {
+        auto rest = std::chrono::ceil<Milliseconds>(deadline - std::chrono::steady_clock::now());
+        if (rest.count() <= 0) break;
+        co_await process->changed().wait_for(rest);
+    }
+    if (process->output().ended_at()) co_return;
+    process->end_early();
+    co_await process->command().signal(SIGKILL, false);
 }
 
-// The events of `process` from `subscription` on, to the end of the answer. At the timeout of the owner's
-// stream the process is killed, too.
+// The events of `process` from `subscription` on, to the end of the answer.
 Task<> stream_events(net::Exchange& exchange, Context& context, std::shared_ptr<ManagedProcess> process,
                      std::shared_ptr<Subscription> subscription, const StreamRequest& request, bool owner) {
     bool expired = false;
     Timer deadline(context.loop);
     if (request.timeout) {
-        deadline.start(*request.timeout, [&expired, &context, process, subscription, owner] {
+        deadline.start(*request.timeout, [&expired, subscription] {
             expired = true;
             subscription->wake();
-            if (!owner) return;
-            process->end_early();
-            spawn_task(context.loop, "timeout of a command", signal_leader(process, SIGKILL));
         });
+        // A little later, so that the stream ends with its deadline and not with the end of the process.
+        auto kill_time = std::chrono::steady_clock::now() + *request.timeout + Milliseconds(1);
+        if (owner) spawn_task(context.loop, "timeout of a command", kill_at(process, kill_time));
     }
     exchange.watch_disconnect([subscription] { subscription->wake(); });
     if (!co_await begin_stream(exchange)) co_return;

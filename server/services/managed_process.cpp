@@ -64,7 +64,9 @@ ManagedProcess::ManagedProcess(std::string id, Dialect dialect, CommandSpec spec
 
 void ManagedProcess::end_early() {
     end_early_ = true;
-    if (log_complete_) hub_->end();
+    if (!log_complete_) return;
+    hub_->end();
+    changed_.notify();
 }
 
 bool ManagedProcess::lasts() const { return !hub_->ended_at() && !(end_early_ && command_->has_exited()); }

@@ -49,10 +49,11 @@ Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_
     process->changed_.notify();
     process->log_->changed().notify();
     forget_oldest_ended();
-    if (process->end_early_) process->hub_->end();
+    if (process->end_early_) process->end_early();
     // Whoever still holds a pipe goes on being read, into the log.
     co_await command.wait(EndRule::exit_and_eof);
     process->hub_->end();
+    process->changed_.notify();
     process->log_->close();
 }
 
