@@ -119,14 +119,14 @@ Result<MultipartReader::Event> MultipartReader::read_head() {
 Result<MultipartReader::Event> MultipartReader::read_body() {
     std::string_view text = rest();
     Found found = find_boundary(text);
-    if (found.boundary && found.before == 0) {
-        at_ += delimiter_.size();
+    // The line break that ends the head is no data; it was left because it may begin the boundary.
+    std::size_t skipped = first_of_body_ ? 2 : 0;
+    if (found.boundary && found.before <= skipped) {
+        at_ += found.before + delimiter_.size();
         state_ = State::after_boundary;
         return Event::part_end;
     }
-    // The line break that ends the head is no data; it was left because it may begin the boundary.
-    std::size_t skipped = first_of_body_ ? 2 : 0;
-    if (found.before < skipped + (found.boundary ? 0 : 1)) return Event::need_more;
+    if (found.before <= skipped) return Event::need_more;
     data_ = text.substr(skipped, found.before - skipped);
     at_ += found.before;
     first_of_body_ = false;

@@ -254,7 +254,11 @@ void WatchTree::on_created(const std::string& name, const inotify_event& event,
         return;  // Told already.
     }
     add(changes, ChangeKind::create, name);
-    if (!now) return;  // Gone again, which is told next.
+    if (!now) {
+        // Gone again, which is told next, or found by the next rescan.
+        known_[name] = Known();
+        return;
+    }
     // A name given to a file that has content already, as ours have, brings no event for that content.
     bool moved = (event.mask & IN_MOVED_TO) != 0;
     if (!now->directory && !moved && now->size > 0) add(changes, ChangeKind::write, name);
