@@ -147,6 +147,12 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup,
     bool session_counts = !tree.leader_reaped || !by_pid.contains(tree.leader);
     const std::string entry = std::string(kMarkerVariable) + "=" + tree.marker;
     const pid_t self = ::getpid();
+    // A session's number is not given to another process while anybody is in the session.
+    std::unordered_set<pid_t> sessions;
+    for (const auto& [pid, start] : tree.known) {
+        auto found = by_pid.find(pid);
+        if (found == by_pid.end() || found->second->start == start) sessions.insert(pid);
+    }
 
     enum class Verdict : char { unknown, member, stranger };
     std::unordered_map<pid_t, Verdict> verdicts;
@@ -170,8 +176,9 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup,
             chain.push_back(at);
             const ProcessInfo& info = *found->second;
             bool is_leader = at == tree.leader && !tree.leader_reaped;
-            if (is_leader || in_cgroup.contains(at) || tree.known.contains({at, info.start}) ||
-                (session_counts && info.session == tree.leader) || has_marker(at, entry)) {
+            if (is_leader || in_cgroup.contains(at) || sessions.contains(info.session) ||
+                tree.known.contains({at, info.start}) || (session_counts && info.session == tree.leader) ||
+                has_marker(at, entry)) {
                 verdict = Verdict::member;
             }
         }

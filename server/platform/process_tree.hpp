@@ -31,7 +31,8 @@ struct TreeId {
     // The leader's process group has had its SIGTERM: its members get no second one, and neither do the
     // programs that they start to clean up.
     bool group_termed = false;
-    // Members seen by earlier calls: they stay members when the one who links them to the tree ends.
+    // Members seen by earlier calls: they stay members when the one who links them to the tree ends,
+    // and so does the session that one of them leads, with whomever it started since.
     std::set<ProcessKey> known = {};
 };
 

@@ -18,6 +18,12 @@
 
 namespace sandbox::test {
 
+// Shared, because it may end long after a test has given it up.
+template <class T>
+Task<> keep_shared(Task<T> task, std::shared_ptr<std::optional<T>> result) {
+    result->emplace(co_await std::move(task));
+}
+
 class LoopTest : public testing::Test {
   protected:
     static constexpr std::chrono::seconds kPatience{60};
@@ -45,15 +51,15 @@ class LoopTest : public testing::Test {
     // hangs.
     template <class T>
     T run(Task<T> task) {
-        std::optional<T> result;
-        spawn_task(loop_, "test", keep_result(std::move(task), &result));
-        drive_until([&] { return result.has_value(); });
-        return std::move(result).value();
+        auto result = std::make_shared<std::optional<T>>();
+        spawn_task(loop_, "test", keep_shared(std::move(task), result));
+        drive_until([&] { return result->has_value(); });
+        return std::move(*result).value();
     }
     void run(Task<> task) {
-        std::optional<bool> done;
-        spawn_task(loop_, "test", keep_result(std::move(task), &done));
-        drive_until([&] { return done.has_value(); });
+        auto done = std::make_shared<bool>(false);
+        spawn_task(loop_, "test", std::move(task), [done] { *done = true; });
+        drive_until([&] { return *done; });
     }
 
     // Has SIGCHLD reaped, as the daemon does.

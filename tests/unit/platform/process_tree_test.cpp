@@ -22,7 +22,8 @@ SpawnSpec marked(const std::string& marker, std::string script) {
 
 char state_of(pid_t pid) {
     std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-    std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    std::string text;
+    std::getline(file, text);
     std::size_t end = text.rfind(')');
     return end == std::string::npos ? '-' : text[end + 2];
 }
@@ -68,6 +69,32 @@ TEST_F(ProcessTreeTest, AnEmptiedEnvironmentIsFoundByTheParentChain) {
     TreeId tree{child.pid(), false, "m2"};
     EXPECT_TRUE(eventually([&] { return count(tree) == 3; })) << count(tree);
     send(tree, SIGKILL);
+    EXPECT_TRUE(test::reap_all());
+}
+
+TEST_F(ProcessTreeTest, TheSessionOfAKnownMemberStaysPartOfTheTree) {
+    SpawnSpec spec = marked(
+        "m9",
+        "exec 3<&0; setsid env -i /bin/sh -c 'echo $$; read line; sleep 1000 & echo $!; wait' <&3 & wait");
+    auto in = make_pipe();
+    auto out = make_pipe();
+    ASSERT_TRUE(in && out);
+    spec.stdin_fd = in->first.get();
+    spec.stdout_fd = out->second.get();
+    auto leader = spawn(spec);
+    ASSERT_TRUE(leader);
+    pid_t inner = std::stoi(test::read_line(out->first.get()));
+    TreeId tree{*leader, false, "m9"};
+    std::set<ProcessKey> nobody;
+    EXPECT_TRUE(eventually([&] { return signal_tree(tree, nullptr, 0, nobody) == 2; }));
+    ASSERT_EQ(::write(in->second.get(), "\n", 1), 1);
+    test::read_line(out->first.get());  // There is a child now that nobody has looked at.
+    ::kill(inner, SIGKILL);
+    EXPECT_EQ(test::wait_for(*leader).code(), 0);
+    EXPECT_EQ(state_of(inner), '-') << "its parent has waited for it";
+    tree.leader_reaped = true;
+    EXPECT_EQ(signal_tree(tree, nullptr, SIGKILL, nobody), 1U)
+        << "an emptied environment, a session of its own, and no parent";
     EXPECT_TRUE(test::reap_all());
 }
 
