@@ -305,20 +305,20 @@ int run_daemon(Config config, std::uint64_t nofile_soft) {
         envd_listener = std::move(*listener);
     }
     const bool pool_mode = config.auth_mode == AuthMode::pool;
-    log::info("Starting sandbox-executor", {{"version", kVersion},
-                                            {"port", bound_port(http_listener->get())},
-                                            {"auth_mode", pool_mode ? "pool" : "static"}});
-    log::info("Starting TCP proxy", {{"port", bound_port(proxy_listener->get())}});
-
-    if (envd_listener) {
-        log::info("Starting envd API",
-                  {{"port", bound_port(envd_listener.get())}, {"insecure", config.envd_insecure}});
-    }
+    const bool envd_insecure = config.envd_insecure;
+    const auto http_port = bound_port(http_listener->get());
+    const auto proxy_port = bound_port(proxy_listener->get());
+    const auto envd_port = envd_listener ? bound_port(envd_listener.get()) : 0;
 
     // Never destroyed: when the process exits a stuck thread may still use parts of it.
     auto* daemon = new Daemon(std::move(config), nofile_soft, std::move(*http_listener),
                               std::move(*proxy_listener), std::move(envd_listener));
     if (Result<> ready = daemon->set_up_auth(); !ready) return failed(ready.error());
+    // Only now: whoever waits for these lines may rely on everything before them.
+    log::info("Starting sandbox-executor",
+              {{"version", kVersion}, {"port", http_port}, {"auth_mode", pool_mode ? "pool" : "static"}});
+    log::info("Starting TCP proxy", {{"port", proxy_port}});
+    if (envd_port != 0) log::info("Starting envd API", {{"port", envd_port}, {"insecure", envd_insecure}});
     return daemon->run();
 }
 

@@ -182,6 +182,9 @@ int work_without_further_threads() {
 }
 
 TEST_F(BlockingPoolTest, TheReservedThreadDoesItAllWhenNoOtherCanBeMade) {
+#if defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "ThreadSanitizer refuses threads after a fork";
+#endif
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     pid_t pid = ::fork();
     ASSERT_GE(pid, 0);
