@@ -40,6 +40,26 @@ need_tests() {
     command -v npm >/dev/null || need npm  # tests/e2b
 }
 
+# What scripts/bench measures against. Services that come with the packages are neither started nor enabled.
+need_peers() {
+    need python3 socat wrk iperf3
+    local service policy=/usr/sbin/policy-rc.d as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    for service in nginx haproxy; do
+        dpkg-query -W -f='${Status}' "$service" 2>/dev/null | grep -q 'ok installed' && continue
+        if [ -e "$policy" ]; then
+            policy=
+        else
+            printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+            "${as_root[@]}" chmod +x "$policy"
+        fi
+        need "$service"
+        ! command -v systemctl >/dev/null || "${as_root[@]}" systemctl disable -q "$service" || true
+        [ -z "$policy" ] || "${as_root[@]}" rm "$policy"
+        policy=/usr/sbin/policy-rc.d
+    done
+}
+
 # build PRESET [TARGET...]
 build() {
     local preset=$1

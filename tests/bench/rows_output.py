@@ -1,0 +1,104 @@
+"""Output of commands, against the pipeline that produces it, timed alone with its output thrown away."""
+
+from harness import Daemon, Options, in_turn, median, median_ratio, request_text, shell_seconds, tool
+from table import at_least, at_most, compared
+
+MB = 1_000_000
+
+
+def size_of(megabytes):
+    return max(5, round(megabytes * Options.scale)) * MB
+
+
+def lines_script(size):
+    return f"head -c {size} /dev/zero | tr '\\0' a | fold -w 99"
+
+
+def line_script(size):
+    return f"head -c {size} /dev/zero | tr '\\0' a"
+
+
+def transfer(port, request, check):
+    result = tool("transfer", port, request)
+    tail = bytes.fromhex(result["tail"]).decode("utf-8", "replace")
+    if result["status"] != 200:
+        raise RuntimeError(f"status {result['status']}: {tail}")
+    check(result["body_bytes"], tail)
+    return result["seconds"]
+
+
+def measure(workspace, path, script, check):
+    """Seconds of ours and of the pipeline, in turn, and the daemon's peak of memory."""
+    request = workspace.file("request", request_text(path, {"cmd": script}))
+    with Daemon(workspace) as daemon:
+        a, b = in_turn(lambda: transfer(daemon.port, request, check), lambda: shell_seconds(script))
+        return a, b, daemon.peak()
+
+
+def speeds(size, times):
+    return [size / MB / time for time in times]
+
+
+def check_that(condition, what):
+    if not condition:
+        raise RuntimeError(what)
+
+
+def stream_lines(workspace):
+    """/run_streaming of 200 MB in 99-byte lines."""
+    size = size_of(200)
+    count = -(-size // 99)
+    event = len('event: output\ndata: {"data":"","stream":"stdout"}\n\n')
+    last = 'event: complete\ndata: {"code":0,"error":false}\n\n'
+
+    def check(body, tail):
+        # A last line without its newline has an "eol" member.
+        expected = size + count * event + len(',"eol":""') + len(last)
+        check_that(tail.endswith(last) and body == expected, f"{body} bytes instead of {expected}: {tail}")
+
+    a, b, peak = measure(workspace, "/run_streaming", lines_script(size), check)
+    a, b = speeds(size, a), speeds(size, b)
+    yield compared("stream", "/run_streaming, 99-byte lines", "MB/s", a, b, "pipeline alone", median_ratio(a, b), least=0.5)
+    yield at_least("stream", "/run_streaming, 99-byte lines", "MB/s", median(a), 100)
+    yield at_most("stream", "/run_streaming, 99-byte lines, peak RSS", "MB", peak / MB, 16)
+
+
+def stream_line(workspace):
+    """/run_streaming of 200 MB in one line."""
+    size = size_of(200)
+    last = 'event: complete\ndata: {"code":0,"error":false}\n\n'
+
+    def check(body, tail):
+        check_that(tail.endswith(last) and size < body < 1.001 * size + 1000, f"{body} bytes: {tail}")
+
+    a, b, peak = measure(workspace, "/run_streaming", line_script(size), check)
+    a, b = speeds(size, a), speeds(size, b)
+    yield compared("line", "/run_streaming, one line", "MB/s", a, b, "pipeline alone", median_ratio(a, b), least=0.7)
+    yield at_most("line", "/run_streaming, one line, peak RSS", "MB", peak / MB, 16)
+
+
+def run_output(workspace, row, megabytes, least):
+    size = size_of(megabytes)
+    end = '","stderr":"","code":0}'
+
+    def check(body, tail):
+        expected = size + len('{"stdout":"') + len(end)
+        check_that(tail.rstrip("\n").endswith(end) and body in (expected, expected + 1), f"{body} bytes: {tail}")
+
+    a, b, peak = measure(workspace, "/run", line_script(size), check)
+    a, b = speeds(size, a), speeds(size, b)
+    yield compared(row, f"/run, {megabytes} MB of stdout", "MB/s", a, b, "pipeline alone", median_ratio(a, b), least=least)
+    yield at_most(row, f"/run, {megabytes} MB of stdout, peak RSS", "MB", peak / MB, 32)
+
+
+def run_100(workspace):
+    """/run with 100 MB of stdout."""
+    return run_output(workspace, "run100", 100, 0.7)
+
+
+def run_1000(workspace):
+    """/run with 1 GB of stdout."""
+    return run_output(workspace, "run1000", 1000, 0.5)
+
+
+ROWS = {"stream": stream_lines, "line": stream_line, "run100": run_100, "run1000": run_1000}
