@@ -9,14 +9,17 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import rows_files
+import rows_forwarder
 import rows_health
+import rows_idle
 import rows_output
 import rows_run
 import table
 from harness import Options, Workspace
 
 ROWS = {}
-for module in (rows_run, rows_health, rows_output):
+for module in (rows_run, rows_health, rows_output, rows_files, rows_forwarder, rows_idle):
     ROWS.update(module.ROWS)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("BENCH_BUILD", ROOT / "build/release")) / "bin"
-STATIC = ROOT / "build/static/bin/sandbox-executor"
+STATIC = Path(os.environ.get("SANDBOX_EXECUTOR_STATIC", ROOT / "build/static/bin/sandbox-executor"))
 DAEMON = Path(os.environ.get("SANDBOX_EXECUTOR", BUILD / "sandbox-executor"))
 SECRET = "bench-secret"
 PATIENCE = 120  # seconds for any one program
@@ -140,9 +140,10 @@ def request_text(path, body=None, method=None, length=None, headers=""):
     return text + f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n{data}"
 
 
-def tool(name, *args):
+def tool(name, *args, env=None):
     """Runs bench_NAME, a program of load/, and gives what it tells."""
-    done = subprocess.run([BUILD / f"bench_{name}", *map(str, args)], capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([BUILD / f"bench_{name}", *map(str, args)], capture_output=True, text=True, timeout=PATIENCE,
+                          env=env)
     if done.returncode != 0:
         raise RuntimeError(f"bench_{name}: {done.stderr.strip()}")
     return json.loads(done.stdout)

@@ -77,7 +77,7 @@ def haproxy(workspace, target):
     port = free_port()
     config = workspace.file("haproxy.cfg", f"""
 global
-    maxconn 12000
+    maxconn 6000
 defaults
     mode tcp
     timeout connect 5s

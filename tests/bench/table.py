@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from harness import median
+
 
 @dataclass
 class Line:
@@ -30,12 +32,19 @@ def at_least(row, what, unit, ours, limit, **more):
 
 def compared(row, what, unit, ours, other, other_name, ratio, least=None, most=None):
     """A bound on the ratio of ours to the other side; `ours` and `other` are lists of samples."""
-    from harness import median
-
     target = f"≥ {least:g} ×" if least is not None else f"≤ {most:g} ×"
     met = ratio >= least if least is not None else ratio <= most
     return Line(row, what, unit, median(ours), target, met, median(other), other_name, ratio,
                 {"ours": ours, other_name: other})
+
+
+def floored(row, what, unit, ours, other, other_name, ratio, least=None, most=None):
+    """An absolute bound; the other side is there to tell how far it could go."""
+    value = median(ours)
+    bound = at_least(row, what, unit, value, least) if least is not None else at_most(row, what, unit, value, most)
+    bound.other, bound.other_name, bound.ratio = median(other), other_name, ratio
+    bound.samples = {"ours": ours, other_name: other}
+    return bound
 
 
 def number(value, unit=""):
