@@ -9,8 +9,10 @@ static void batch_operations() {
     Filesystem fs = sandbox.filesystem();
     const std::string directory = sandbox.exec("mktemp -d | tr -d '\\n'").stdout_data;
 
+    constexpr int kFiles = 10;
     std::vector<FileToWrite> files;
-    for (int i = 0; i < 10; ++i)
+    files.reserve(kFiles);
+    for (int i = 0; i < kFiles; ++i)
         files.push_back({directory + "/part" + std::to_string(i), "content " + std::to_string(i) + "\n"});
     fs.write_files(files);
     std::cout << fs.ls(directory).size() << " files\n";

@@ -13,7 +13,7 @@ static void upload_download() {
     const std::string remote = sandbox.exec("mktemp | tr -d '\\n'").stdout_data;
     const std::string local = remote.substr(remote.rfind('/') + 1) + ".local";
 
-    std::ofstream(local) << std::string(10'000'000, 'x');
+    std::ofstream(local) << std::string(8'000'000, 'x');
     fs.upload_file(local, remote, [](std::uint64_t done, std::uint64_t total) {
         std::cout << "sent " << done << " of " << total << '\n';
     });

@@ -142,7 +142,7 @@ Task<> send_file(net::Exchange& exchange, Context& context, const Opened& opened
     const int ok = content_range.empty() ? 200 : 206;
     if (!co_await exchange.begin(ok, type, std::move(headers), range.length)) co_return;
     if (request.method != net::Method::head && range.length > 0 &&
-        !co_await exchange.write_file(file.fd.get(), range.first, range.length))
+        !co_await exchange.write_file(context.file_pool, file.fd.get(), range.first, range.length))
         co_return;
     co_await exchange.finish();
 }

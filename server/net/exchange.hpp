@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "platform/blocking_pool.hpp"
 #include "platform/loop.hpp"
 
 namespace sandbox::net {
@@ -68,9 +69,9 @@ class Exchange {
                              std::optional<std::uint64_t> length = std::nullopt) = 0;
     // One write is one chunk. Suspends while the peer does not read: back-pressure.
     virtual Task<bool> write(std::string_view bytes) = 0;
-    // `length` bytes of a file from `offset` by sendfile(2); the file is read on `pool`-less readiness only,
-    // so use it for regular files.
-    virtual Task<bool> write_file(int fd, std::uint64_t offset, std::uint64_t length) = 0;
+    // `length` bytes of a regular file from `offset`, by sendfile(2) on a thread of `pool`: the file system
+    // may be slow or hang. A file that is shorter by then ends the connection.
+    virtual Task<bool> write_file(BlockingPool& pool, int fd, std::uint64_t offset, std::uint64_t length) = 0;
     virtual Task<bool> finish() = 0;
     // Ends the connection without finishing the answer, so that the peer can tell that it is cut.
     virtual void abort() = 0;

@@ -24,6 +24,8 @@ namespace {
 constexpr std::size_t kReadSize = 64 * 1024;
 constexpr std::size_t kWatchedBytes = 64 * 1024;  // of pipelined requests, kept while one is being answered
 constexpr std::uint64_t kDrainLimit = 256 * 1024;
+constexpr std::uint64_t kSendfilePortion = 1024 * 1024;
+constexpr int kSendfileTurn = 16;
 constexpr std::chrono::milliseconds kLinger{500};
 
 void wipe_authorization(Request& request) {
@@ -469,23 +471,35 @@ Task<bool> HttpSession::write(std::string_view bytes) {
     co_return co_await send(size_text, bytes, "\r\n");
 }
 
-Task<bool> HttpSession::write_file(int fd, std::uint64_t offset, std::uint64_t length) {
+Task<bool> HttpSession::write_file(BlockingPool& pool, int fd, std::uint64_t offset, std::uint64_t length) {
     if (head_.request.method == Method::head) co_return !gone_;
     length_left_ -= std::min(length_left_, length);
     auto position = static_cast<off_t>(offset);
-    while (length > 0 && !gone_) {
-        if (!socket_.is_open()) co_return false;
-        auto portion = static_cast<std::size_t>(std::min<std::uint64_t>(length, 1024 * 1024));
-        ssize_t count = ::sendfile(socket_.native_handle(), fd, &position, portion);
-        if (count > 0) {
-            length -= static_cast<std::uint64_t>(count);
-            server_->counters.bytes_out += static_cast<std::uint64_t>(count);
-            co_await asio::post(server_->loop, use_task);  // Other connections get their turn.
-        } else if (count < 0 && errno == EAGAIN) {
+    std::uint64_t left = length;
+    // The socket stays open until run() ends, whatever happens meanwhile; a cut only shuts it down.
+    const int socket = socket_.native_handle();
+    auto send_some = [&]() -> int {
+        // Then others get the thread, however fast the peer reads.
+        for (int turn = 0; left > 0 && turn < kSendfileTurn; ++turn) {
+            auto portion = static_cast<std::size_t>(std::min<std::uint64_t>(left, kSendfilePortion));
+            ssize_t count = ::sendfile(socket, fd, &position, portion);
+            if (count > 0) {
+                left -= static_cast<std::uint64_t>(count);
+            } else if (count == 0 || errno != EINTR) {
+                return count == 0 ? EIO : errno;
+            }
+        }
+        return 0;
+    };
+    while (left > 0 && !gone_) {
+        const std::uint64_t before = left;
+        const int failure = co_await pool.run(send_some);
+        server_->counters.bytes_out += before - left;
+        if (failure == EAGAIN) {
             boost::system::error_code ec;
             co_await socket_.async_wait(asio::posix::descriptor_base::wait_write,
                                         asio::redirect_error(use_task, ec));
-        } else if (count == 0 || errno != EINTR) {
+        } else if (failure != 0) {
             abort();  // The file is shorter than promised, or the peer is gone.
         }
     }

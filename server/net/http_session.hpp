@@ -64,7 +64,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     Task<bool> begin(int status, std::string_view content_type, HeaderList headers,
                      std::optional<std::uint64_t> length) override;
     Task<bool> write(std::string_view bytes) override;
-    Task<bool> write_file(int fd, std::uint64_t offset, std::uint64_t length) override;
+    Task<bool> write_file(BlockingPool& pool, int fd, std::uint64_t offset, std::uint64_t length) override;
     Task<bool> finish() override;
     void abort() override;
     bool answered() const override { return status_ != 0; }

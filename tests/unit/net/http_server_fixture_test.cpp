@@ -91,23 +91,6 @@ Task<> throws_late(Exchange& exchange) {
 }
 
 // 1000 lines of 1000 bytes, sent from the 3rd byte on; "?more" promises more than there is.
-Task<> file(Exchange& exchange) {
-    char name[] = "/tmp/http-server-test-XXXXXX";
-    UniqueFd fd(::mkostemp(name, O_CLOEXEC));
-    ::unlink(name);
-    std::string line(1000, 'x');
-    line.back() = '\n';
-    for (int i = 0; i < 1000; ++i) {
-        if (::write(fd.get(), line.data(), line.size()) != 1000) throw std::runtime_error("write");
-    }
-    std::uint64_t length = 999'997;
-    if (exchange.request().raw_query == "more") length += 100;
-    HeaderList headers;
-    co_await exchange.begin(200, "application/octet-stream", std::move(headers), length);
-    co_await exchange.write_file(fd.get(), 3, length);
-    co_await exchange.finish();
-}
-
 }  // namespace
 
 struct HttpServerTest::Server {
@@ -124,6 +107,22 @@ struct HttpServerTest::Server {
         while (!gone && seen.released == 0) co_await wake.wait();
         if (gone) co_return;
         co_await exchange.respond(200, "text/plain", std::string("waited"));
+    }
+    Task<> file(Exchange& exchange) {
+        char name[] = "/tmp/http-server-test-XXXXXX";
+        UniqueFd fd(::mkostemp(name, O_CLOEXEC));
+        ::unlink(name);
+        std::string line(1000, 'x');
+        line.back() = '\n';
+        for (int i = 0; i < 1000; ++i) {
+            if (::write(fd.get(), line.data(), line.size()) != 1000) throw std::runtime_error("write");
+        }
+        std::uint64_t length = 999'997;
+        if (exchange.request().raw_query == "more") length += 100;
+        HeaderList headers;
+        co_await exchange.begin(200, "application/octet-stream", std::move(headers), length);
+        co_await exchange.write_file(files, fd.get(), 3, length);
+        co_await exchange.finish();
     }
     Task<> flood(Exchange& exchange) {
         co_await exchange.begin(200, "application/octet-stream");
@@ -151,6 +150,7 @@ struct HttpServerTest::Server {
     sandbox::test::DescriptorCensus census;
     Seen& seen;
     Loop loop{1};
+    BlockingPool files{loop, "files", 1, 1};
     Event wake;
     Router router{{"/prefix"}};
     std::optional<HttpServer> http;
@@ -181,7 +181,7 @@ void HttpServerTest::start(HttpLimits limits) {
     server.router.add({"/silent", get_only, true, silent});
     server.router.add({"/throws", get_only, true, throws});
     server.router.add({"/throws-late", get_only, true, throws_late});
-    server.router.add({"/file", get_only, true, file});
+    server.router.add({"/file", get_only, true, [&server](Exchange& e) { return server.file(e); }});
     server.router.add(
         {"/wait", {Method::get, Method::post}, true, [&server](Exchange& e) { return server.wait(e); }});
     server.router.add({"/flood", get_only, true, [&server](Exchange& e) { return server.flood(e); }});
