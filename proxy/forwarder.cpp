@@ -11,6 +11,7 @@
 #include <list>
 #include <string>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.hpp"
@@ -56,10 +57,11 @@ class QuietLog {
 
 struct Connection;
 
-// What an event of our epoll points to.
+// What an event of our epoll is about.
 struct Watch {
     Connection& connection;
     Endpoint& endpoint;
+    std::uint64_t key = 0;  // while it is watched
 };
 
 struct Connection {
@@ -83,6 +85,10 @@ struct Connection {
 
 // Readiness does not go through Asio socket by socket, which would cost an epoll_ctl(2) for every wait: all
 // sockets are in an epoll of our own, edge-triggered and for good, and only that one is waited for with Asio.
+//
+// A socket that was closed may go on having events: a child has copies of all descriptors from clone(2) to
+// execve(2), and a file leaves an epoll with its last descriptor (epoll(7)). So events carry a key that is
+// never used twice, not a pointer.
 struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     Impl(Loop& l, PortBinding& b, UniqueFd listener, const ForwarderOptions& o)
         : loop(l),
@@ -108,6 +114,7 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     void admit(UniqueFd fd);
     // False when it could not be: the connection is gone then.
     bool watch(Watch& watch);
+    void forget(Watch& watch) { watches.erase(std::exchange(watch.key, 0)); }
     void dial(Connection& connection);
     void dial_failed(Connection& connection, int error);
     void connected(Connection& connection);
@@ -134,6 +141,8 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     std::list<Connection> relays;   // dialling and relaying
     std::list<Connection> unbound;  // oldest first
     std::deque<Connection*> queue;  // have something to do
+    std::unordered_map<std::uint64_t, Watch*> watches;
+    std::uint64_t last_key = 0;
     PortBinding::Subscription subscription;
     Family preferred = Family::v4;  // where the bound port was found last
     bool stopped = false;
@@ -191,7 +200,8 @@ bool Forwarder::Impl::watch(Watch& watch) {
     Connection& connection = watch.connection;
     epoll_event event{};
     event.events = kEvents;
-    event.data.ptr = &watch;
+    event.data.u64 = watch.key = ++last_key;
+    watches.emplace(watch.key, &watch);
     if (::epoll_ctl(poll.native_handle(), EPOLL_CTL_ADD, watch.endpoint.fd.get(), &event) == 0) return true;
     int error = errno;
     ++totals.dial_errors;
@@ -215,6 +225,7 @@ void Forwarder::Impl::dial(Connection& connection) {
 }
 
 void Forwarder::Impl::dial_failed(Connection& connection, int error) {
+    forget(connection.target);
     connection.relay.target() = Endpoint{};
     if (error == ECONNRESET || error == ECONNABORTED || error == EPIPE) {
         // Somebody listens, and has reset the fresh connection before we came to look at it.
@@ -253,7 +264,7 @@ void Forwarder::Impl::wait() {
 void Forwarder::Impl::turn() {
     std::array<epoll_event, 128> events;
     int count = ::epoll_wait(poll.native_handle(), events.data(), static_cast<int>(events.size()), 0);
-    // First all events are noted, then the connections act: nothing dies while events may still name it.
+    // First all events are noted, then the connections act: a relay sees all that has come at once.
     for (int i = 0; i < count; ++i) note(events[static_cast<std::size_t>(i)]);
     for (unsigned n = 0; n < kRelaysPerTurn && !queue.empty(); ++n) {
         Connection& connection = *queue.front();
@@ -271,7 +282,9 @@ void Forwarder::Impl::turn() {
 }
 
 void Forwarder::Impl::note(const epoll_event& event) {
-    auto& watch = *static_cast<Watch*>(event.data.ptr);
+    auto found = watches.find(event.data.u64);
+    if (found == watches.end()) return;
+    Watch& watch = *found->second;
     watch.endpoint.note(event.events);
     enqueue(watch.connection);
 }
@@ -342,6 +355,8 @@ void Forwarder::Impl::end(Connection& connection) {
     totals.bytes_to_client += relay.bytes_to_client();
     if (relay.was_reset()) ++totals.resets;
     if (connection.queued) std::erase(queue, &connection);
+    forget(connection.client);
+    forget(connection.target);
     bool was_full = active() >= options.max_connections;
     (connection.phase == Connection::Phase::unbound ? unbound : relays).erase(connection.self);
     if (was_full) room.notify();
