@@ -1,5 +1,6 @@
 #include "proxy/forwarder.hpp"
 
+#include <fcntl.h>
 #include <netinet/tcp.h>
 
 #include <set>
@@ -12,6 +13,21 @@ namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
+
+// Whether `fd` is the other end of a connected socket.
+bool is_end_of(int fd, const Socket& socket) {
+    sockaddr_storage peer{};
+    sockaddr_storage own{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return false;
+    size = sizeof own;
+    if (::getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
+    auto port = [](const sockaddr_storage& address) {
+        return address.ss_family == AF_INET ? reinterpret_cast<const sockaddr_in&>(address).sin_port
+                                            : reinterpret_cast<const sockaddr_in6&>(address).sin6_port;
+    };
+    return (peer.ss_family == AF_INET || peer.ss_family == AF_INET6) && port(peer) == port(own);
+}
 
 // Both ways of moving bytes must behave alike.
 class RelayTest : public ForwarderTest, public testing::WithParamInterface<bool> {
@@ -38,6 +54,30 @@ TEST_P(RelayTest, CarriesBytesBothWays) {
     EXPECT_EQ(seen.active, 1u);
     EXPECT_EQ(seen.bytes_to_target, 8u);
     EXPECT_EQ(seen.bytes_to_client, 6u);
+}
+
+// A child that is being spawned holds copies of all sockets until its execve, so closed ones have events
+// still.
+TEST_P(RelayTest, EventsOfClosedSocketsConcernNobody) {
+    Backend backend;
+    start_bound(backend.port(), options());
+    for (int round = 0; round < 20; ++round) {
+        auto [client, server] = pair(backend);
+        std::vector<UniqueFd> copies;
+        for (int fd : open_descriptors()) {
+            if (fd != client.fd() && fd != server.fd() && (is_end_of(fd, client) || is_end_of(fd, server)))
+                copies.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+        }
+        ASSERT_EQ(copies.size(), 2u);
+        bind(backend.port());  // ends the relay
+        auto [fresh_client, fresh_server] = pair(backend);
+        client.reset();
+        server.reset();
+        EXPECT_TRUE(fresh_client.send("question"));
+        EXPECT_EQ(fresh_server.receive_exactly(8), "question");
+        EXPECT_TRUE(fresh_server.send("answer"));
+        EXPECT_EQ(fresh_client.receive_exactly(6), "answer");
+    }
 }
 
 TEST_P(RelayTest, ServerMaySpeakFirst) {
