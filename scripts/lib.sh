@@ -35,7 +35,7 @@ need_build() {
         libsodium-dev zlib1g-dev libssl-dev libcli11-dev
 }
 need_tests() {
-    need libgtest-dev libgmock-dev curl procps util-linux git
+    need libgtest-dev libgmock-dev curl procps util-linux git perl valgrind
     need_node
     command -v npm >/dev/null || need npm  # tests/e2b
 }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "app/app.hpp"
@@ -18,22 +19,22 @@
 
 namespace {
 
-// Whoever may read our /proc entries must not find the secret there: neither in the environment nor in the
+// Whoever may read our /proc entries must not find a secret there: neither in the environment nor in the
 // arguments.
 void wipe_secrets(int argc, char** argv) {
     for (char** entry = environ; *entry != nullptr; ++entry) {
-        char* value = std::strchr(*entry, '=');
-        if (value != nullptr && std::strncmp(*entry, "SANDBOX_SECRET", 14) == 0) {
-            ::explicit_bzero(value + 1, std::strlen(value + 1));
-        }
+        char* equals = std::strchr(*entry, '=');
+        if (equals == nullptr) continue;
+        std::string_view name(*entry, equals);
+        if (name.starts_with("SANDBOX_SECRET") || name == "ENVD_ACCESS_TOKEN")
+            ::explicit_bzero(equals + 1, std::strlen(equals + 1));
     }
     for (int i = 1; i < argc && std::strcmp(argv[i], "--") != 0; ++i) {
-        if (std::strncmp(argv[i], "--secret=", 9) == 0)
-            ::explicit_bzero(argv[i] + 9, std::strlen(argv[i] + 9));
-        if (std::strcmp(argv[i], "--secret") == 0 && i + 1 < argc) {
-            ++i;
-            ::explicit_bzero(argv[i], std::strlen(argv[i]));
-        }
+        char* equals = std::strchr(argv[i], '=');
+        std::string_view flag = equals != nullptr ? std::string_view(argv[i], equals) : argv[i];
+        if (flag != "--secret" && flag != "--envd-access-token") continue;
+        char* value = equals != nullptr ? equals + 1 : i + 1 < argc ? argv[++i] : nullptr;
+        if (value != nullptr) ::explicit_bzero(value, std::strlen(value));
     }
 }
 
