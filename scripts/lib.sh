@@ -43,7 +43,7 @@ need_tests() {
 # What scripts/bench measures against. Services that come with the packages are neither started nor enabled.
 need_peers() {
     need python3 socat wrk iperf3
-    local service policy=/usr/sbin/policy-rc.d as_root=()
+    local service installed policy=/usr/sbin/policy-rc.d as_root=()
     [ "$(id -u)" -eq 0 ] || as_root=(sudo)
     for service in nginx haproxy; do
         dpkg-query -W -f='${Status}' "$service" 2>/dev/null | grep -q 'ok installed' && continue
@@ -53,9 +53,11 @@ need_peers() {
             printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
             "${as_root[@]}" chmod +x "$policy"
         fi
-        need "$service"
-        ! command -v systemctl >/dev/null || "${as_root[@]}" systemctl disable -q "$service" || true
+        installed=yes
+        need "$service" || installed=no
         [ -z "$policy" ] || "${as_root[@]}" rm "$policy"
+        [ "$installed" = yes ] || die "$service could not be installed"
+        ! command -v systemctl >/dev/null || "${as_root[@]}" systemctl disable -q "$service" || true
         policy=/usr/sbin/policy-rc.d
     done
 }

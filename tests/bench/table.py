@@ -1,66 +1,90 @@
 """The lines of the table, and what they look like."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 from harness import median
 
 
 @dataclass
 class Line:
-    """One thing measured and what it has to reach."""
+    """One thing measured, and what it has to reach."""
 
-    row: str  # group, as named on the command line
+    row: str  # as named on the command line
     what: str
     unit: str
     ours: float
-    target: str
-    met: bool
+    limit: float  # of `ours`, or of `ratio` where `relative`
+    upper: bool  # at most, else at least
+    relative: bool = False
     other: float = None  # what the floor or the peer reached
     other_name: str = ""
     ratio: float = None
     samples: dict = field(default_factory=dict)  # side -> values, in the order of measuring
 
+    @property
+    def value(self):
+        return self.ratio if self.relative else self.ours
 
-def at_most(row, what, unit, ours, limit, **more):
-    """An absolute upper bound."""
-    return Line(row, what, unit, ours, f"≤ {limit:g} {unit}", ours <= limit, **more)
+    @property
+    def met(self):
+        return self.value <= self.limit if self.upper else self.value >= self.limit
+
+    @property
+    def margin(self):
+        """1: just met; 2: twice as good; 0.5: half as good."""
+        return self.limit / self.value if self.upper else self.value / self.limit
+
+    @property
+    def target(self):
+        return f"{'≤' if self.upper else '≥'} {number(self.limit, '×' if self.relative else self.unit, exact=True)}"
+
+    @property
+    def shown(self):
+        return number(self.value, "×" if self.relative else self.unit)
+
+    def as_dict(self):
+        return {**asdict(self), "target": self.target, "met": self.met}
 
 
-def at_least(row, what, unit, ours, limit, **more):
-    return Line(row, what, unit, ours, f"≥ {limit:g} {unit}", ours >= limit, **more)
+def at_most(row, what, unit, ours, limit):
+    return Line(row, what, unit, ours, limit, upper=True)
+
+
+def at_least(row, what, unit, ours, limit):
+    return Line(row, what, unit, ours, limit, upper=False)
+
+
+def _beside(row, what, unit, ours, other, other_name, ratio, least, most, relative):
+    limit, upper = (least, False) if least is not None else (most, True)
+    return Line(row, what, unit, median(ours), limit, upper, relative, median(other), other_name, ratio,
+                {"ours": ours, other_name: other})
 
 
 def compared(row, what, unit, ours, other, other_name, ratio, least=None, most=None):
     """A bound on the ratio of ours to the other side; `ours` and `other` are lists of samples."""
-    target = f"≥ {least:g} ×" if least is not None else f"≤ {most:g} ×"
-    met = ratio >= least if least is not None else ratio <= most
-    return Line(row, what, unit, median(ours), target, met, median(other), other_name, ratio,
-                {"ours": ours, other_name: other})
+    return _beside(row, what, unit, ours, other, other_name, ratio, least, most, relative=True)
 
 
 def floored(row, what, unit, ours, other, other_name, ratio, least=None, most=None):
     """An absolute bound; the other side is there to tell how far it could go."""
-    value = median(ours)
-    bound = at_least(row, what, unit, value, least) if least is not None else at_most(row, what, unit, value, most)
-    bound.other, bound.other_name, bound.ratio = median(other), other_name, ratio
-    bound.samples = {"ours": ours, other_name: other}
-    return bound
+    return _beside(row, what, unit, ours, other, other_name, ratio, least, most, relative=False)
 
 
-def number(value, unit=""):
+def number(value, unit="", exact=False):
     if value is None:
         return ""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}".replace(",", " ") + (f" {unit}" if unit else "")
+    text = f"{value:g}" if exact else f"{value:,.{digits}f}".replace(",", " ")
+    return text + (f" {unit}" if unit else "")
+
+
+HEAD = ["row", "what", "ours", "the other side", "ratio", "target", ""]
 
 
 def cells(line):
     other = f"{number(line.other, line.unit)} ({line.other_name})" if line.other is not None else ""
     return [line.row, line.what, number(line.ours, line.unit), other, number(line.ratio), line.target,
             "met" if line.met else "NOT met"]
-
-
-HEAD = ["row", "what", "ours", "the other side", "ratio", "target", ""]
 
 
 def as_text(lines):
@@ -72,3 +96,7 @@ def as_text(lines):
 def as_markdown(lines):
     rows = [HEAD, ["---"] * len(HEAD)] + [cells(line) for line in lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def from_dict(entry):
+    return Line(**{item.name: entry[item.name] for item in fields(Line)})

@@ -1,6 +1,6 @@
 // bench_requests PORT CONNECTIONS SECONDS MAX REQUEST EXPECTED
 // Sends the file REQUEST again and again over keep-alive connections, each waiting for its answer, for
-// SECONDS or until MAX answers have come. Every answer must be 200 and hold EXPECTED at the end of its body.
+// SECONDS or until MAX answers have come. Every answer must be 2xx and hold EXPECTED at the end of its body.
 
 #include <sys/epoll.h>
 
@@ -38,7 +38,7 @@ struct Load {
         if (size <= 0) fail("the connection was lost");
         if (!connection.answer.feed(std::string_view(buffer, static_cast<std::size_t>(size)))) return false;
         const Clock::time_point now = Clock::now();
-        if (connection.answer.status() != 200 ||
+        if (connection.answer.status() / 100 != 2 ||
             connection.answer.tail().find(expected) == std::string_view::npos)
             fail("status " + std::to_string(connection.answer.status()) + ": " +
                  std::string(connection.answer.tail()));
