@@ -20,6 +20,7 @@
 #include "platform/listen.hpp"
 #include "proxy/dial.hpp"
 #include "proxy/pipe_pool.hpp"
+#include "proxy/quiet_log.hpp"
 #include "proxy/relay.hpp"
 
 namespace sandbox::proxy {
@@ -33,27 +34,9 @@ constexpr std::size_t kIdlePipes = 8;
 // What a relay, and all relays together, may do before others get their turn.
 constexpr std::size_t kBytesPerRelay = 1024 * 1024;
 constexpr unsigned kRelaysPerTurn = 32;
+// Between attempts to dial when there was no descriptor for it.
+constexpr std::chrono::milliseconds kDialPause{50};
 constexpr std::uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
-
-// At most one line a second; the next one says how many were left out.
-class QuietLog {
-  public:
-    void warn(std::string_view message, std::uint16_t port, int error = 0) {
-        auto now = Clock::now();
-        if (now < next_) {
-            ++left_out_;
-            return;
-        }
-        next_ = now + std::chrono::seconds(1);
-        log::warn(message, {{"port", port},
-                            {"error", error != 0 ? errno_text(error) : std::string("none")},
-                            {"left_out", std::exchange(left_out_, 0u)}});
-    }
-
-  private:
-    Clock::time_point next_{};
-    unsigned left_out_ = 0;
-};
 
 struct Connection;
 
@@ -65,7 +48,8 @@ struct Watch {
 };
 
 struct Connection {
-    enum class Phase : std::uint8_t { unbound, dialling, relaying };
+    // starved: accepted, and waiting for a descriptor to dial with
+    enum class Phase : std::uint8_t { unbound, starved, dialling, relaying };
 
     Connection(UniqueFd fd, PipePool& pool) : relay(std::move(fd), pool) {}
 
@@ -97,6 +81,7 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
           acceptor(l, std::move(listener), "forwarder"),
           poll(l, make_epoll()),
           unbound_timer(l),
+          starved_timer(l),
           room(l),
           pipes(o.pipe_bytes, kIdlePipes) {}
 
@@ -110,6 +95,7 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     void stop();
     static Task<> accept_all(std::shared_ptr<Impl> impl);
     std::size_t active() const { return relays.size() + unbound.size(); }
+    bool has_room() const { return active() < options.max_connections && starved.empty(); }
 
     void admit(UniqueFd fd);
     // False when it could not be: the connection is gone then.
@@ -117,6 +103,8 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     void forget(Watch& watch) { watches.erase(std::exchange(watch.key, 0)); }
     void dial(Connection& connection);
     void dial_failed(Connection& connection, int error);
+    void starve(Connection& connection);
+    void feed_starved();
     void connected(Connection& connection);
 
     void wait();
@@ -136,15 +124,18 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     Acceptor acceptor;
     Descriptor poll;
     Timer unbound_timer;
+    Timer starved_timer;
     Event room;
     PipePool pipes;
-    std::list<Connection> relays;   // dialling and relaying
-    std::list<Connection> unbound;  // oldest first
-    std::deque<Connection*> queue;  // have something to do
+    std::list<Connection> relays;     // starved, dialling and relaying
+    std::list<Connection> unbound;    // oldest first
+    std::deque<Connection*> queue;    // have something to do
+    std::deque<Connection*> starved;  // oldest first; no more are accepted while there are some
     std::unordered_map<std::uint64_t, Watch*> watches;
     std::uint64_t last_key = 0;
     PortBinding::Subscription subscription;
     Family preferred = Family::v4;  // where the bound port was found last
+    bool feeding = false;           // the starved
     bool stopped = false;
     QuietLog unbound_log;
     QuietLog refused_log;
@@ -169,7 +160,7 @@ void Forwarder::Impl::stop() {
 
 Task<> Forwarder::Impl::accept_all(std::shared_ptr<Impl> impl) {
     for (;;) {
-        while (impl->active() >= impl->options.max_connections && !impl->stopped) co_await impl->room.wait();
+        while (!impl->has_room() && !impl->stopped) co_await impl->room.wait();
         UniqueFd fd = co_await impl->acceptor.accept();
         if (!fd) co_return;
         impl->admit(std::move(fd));
@@ -187,7 +178,6 @@ void Forwarder::Impl::admit(UniqueFd fd) {
     if (!watch(connection.client)) return;
     if (port) {
         connection.port = *port;
-        connection.phase = Connection::Phase::dialling;
         connection.family = preferred;
         dial(connection);
     } else {
@@ -205,12 +195,13 @@ bool Forwarder::Impl::watch(Watch& watch) {
     if (::epoll_ctl(poll.native_handle(), EPOLL_CTL_ADD, watch.endpoint.fd.get(), &event) == 0) return true;
     int error = errno;
     ++totals.dial_errors;
-    error_log.warn("connection not forwarded", connection.port, error);
+    error_log.warn("connection not forwarded", {{"port", connection.port}, {"error", errno_text(error)}});
     end(connection);
     return false;
 }
 
 void Forwarder::Impl::dial(Connection& connection) {
+    connection.phase = Connection::Phase::dialling;
     bool possible = connection.family == Family::v4 ? options.ipv4 : options.ipv6;
     Dial attempt;
     attempt.error = EAFNOSUPPORT;
@@ -227,6 +218,10 @@ void Forwarder::Impl::dial(Connection& connection) {
 void Forwarder::Impl::dial_failed(Connection& connection, int error) {
     forget(connection.target);
     connection.relay.target() = Endpoint{};
+    if (error == EMFILE || error == ENFILE) {
+        starve(connection);
+        return;
+    }
     if (error == ECONNRESET || error == ECONNABORTED || error == EPIPE) {
         // Somebody listens, and has reset the fresh connection before we came to look at it.
         connection.relay.reset_client();
@@ -241,12 +236,35 @@ void Forwarder::Impl::dial_failed(Connection& connection, int error) {
     // "Refused" also where the second family does not exist on this machine.
     if (error == ECONNREFUSED || error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == ENETUNREACH) {
         ++totals.refused;
-        refused_log.warn("nobody listens on the bound port", connection.port);
+        refused_log.warn("nobody listens on the bound port", {{"port", connection.port}});
     } else {
         ++totals.dial_errors;
-        error_log.warn("connection not forwarded", connection.port, error);
+        error_log.warn("connection not forwarded", {{"port", connection.port}, {"error", errno_text(error)}});
     }
     end(connection);
+}
+
+// Out of descriptors: the client keeps its connection and waits for one, and nobody else is accepted
+// meanwhile.
+void Forwarder::Impl::starve(Connection& connection) {
+    connection.phase = Connection::Phase::starved;
+    starved.push_back(&connection);
+    if (feeding) return;
+    ++totals.pauses;
+    error_log.warn("no descriptor to connect with, accepting paused", {{"port", connection.port}});
+    starved_timer.start(kDialPause, [this] { feed_starved(); });
+}
+
+void Forwarder::Impl::feed_starved() {
+    feeding = true;
+    // Those for whom there is none yet come back.
+    for (Connection* connection : std::exchange(starved, {})) dial(*connection);
+    feeding = false;
+    if (starved.empty()) {
+        room.notify();
+    } else {
+        starved_timer.start(kDialPause, [this] { feed_starved(); });
+    }
 }
 
 void Forwarder::Impl::connected(Connection& connection) {
@@ -301,6 +319,10 @@ void Forwarder::Impl::step(Connection& connection) {
         if (relay.client().readable) unbound_ends(connection);
         return;
     }
+    if (connection.phase == Connection::Phase::starved) {
+        if (relay.client().failed) end(connection);
+        return;
+    }
     if (connection.phase == Connection::Phase::dialling) {
         if (relay.client().failed) {
             end(connection);
@@ -334,7 +356,7 @@ void Forwarder::Impl::unbound_ends(Connection& connection) {
     char byte;
     (void)::recv(connection.relay.client().fd.get(), &byte, 1, MSG_DONTWAIT);
     ++totals.unbound;
-    unbound_log.warn("no port is bound, connection closed", 0);
+    unbound_log.warn("no port is bound, connection closed");
     end(connection);
 }
 
@@ -357,9 +379,10 @@ void Forwarder::Impl::end(Connection& connection) {
     if (connection.queued) std::erase(queue, &connection);
     forget(connection.client);
     forget(connection.target);
-    bool was_full = active() >= options.max_connections;
+    bool had_room = has_room();
+    if (connection.phase == Connection::Phase::starved) std::erase(starved, &connection);
     (connection.phase == Connection::Phase::unbound ? unbound : relays).erase(connection.self);
-    if (was_full) room.notify();
+    if (!had_room && has_room()) room.notify();
 }
 
 void Forwarder::Impl::end_relays() {
@@ -394,7 +417,7 @@ std::uint16_t Forwarder::port() const { return impl_->acceptor.port(); }
 
 ForwarderMetrics Forwarder::metrics() const {
     ForwarderMetrics metrics = impl_->totals;
-    metrics.pauses = impl_->acceptor.counters().episodes;
+    metrics.pauses += impl_->acceptor.counters().episodes;
     metrics.active = impl_->active();
     for (const Connection& connection : impl_->relays) {
         metrics.bytes_to_target += connection.relay.bytes_to_target();

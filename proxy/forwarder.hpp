@@ -3,8 +3,8 @@
 // that moment, whether its listener is on 127.0.0.1 or on ::1.
 //
 // Without a binding a connection is accepted and closed after 100 ms, or as soon as the client sends
-// something or half-closes. With a binding but without a listener it is closed at once. There is no idle
-// time-out: peers that vanished are found by keep-alive probes.
+// something or half-closes. With a binding but without a listener it is closed at once. Out of descriptors it
+// waits until there is one. There is no idle time-out: peers that vanished are found by keep-alive probes.
 
 #include <chrono>
 #include <cstddef>
@@ -33,9 +33,9 @@ struct ForwarderMetrics {
     std::uint64_t accepted = 0;
     std::uint64_t unbound = 0;      // closed for want of a binding
     std::uint64_t refused = 0;      // bound, but nobody listened
-    std::uint64_t dial_errors = 0;  // other reasons, such as no descriptors
+    std::uint64_t dial_errors = 0;  // other reasons
     std::uint64_t resets = 0;       // relays that ended with a reset of one side
-    std::uint64_t pauses = 0;       // times that accepting waited for descriptors
+    std::uint64_t pauses = 0;       // times that accepting or dialling waited for descriptors
     std::uint64_t bytes_to_target = 0;
     std::uint64_t bytes_to_client = 0;
     std::size_t active = 0;  // connections now

@@ -218,17 +218,48 @@ TEST_F(ForwarderLoadTest, OutOfDescriptorsPausesAndRecovers) {
     EXPECT_EQ(client_two.receive_exactly(9), "recovered");
 }
 
-TEST_F(ForwarderLoadTest, OutOfDescriptorsForTheDialClosesPolitely) {
+TEST_F(ForwarderLoadTest, OutOfDescriptorsForTheDialWaitsAndRecovers) {
+    Backend backend;
+    start_bound(backend.port());
+    UniqueFd one = new_socket(AF_INET);
+    UniqueFd two = new_socket(AF_INET);
+    NoDescriptorsLeft nothing_left(200);
+    nothing_left.give_back(1);  // Enough to accept, not to dial.
+    ASSERT_TRUE(connect_to(one, AF_INET, port_));
+    Socket client_one(std::move(one));
+    EXPECT_TRUE(client_one.send("early"));
+    EXPECT_TRUE(eventually([this] { return metrics().pauses == 1; }));
+    // One that is starved holds a descriptor; a second one would take the next that becomes free.
+    ASSERT_TRUE(connect_to(two, AF_INET, port_));
+    Socket client_two(std::move(two));
+    EXPECT_EQ(metrics().accepted, 1u);
+    nothing_left.give_back(20);
+    for (Socket* client : {&client_one, &client_two}) {
+        Socket server = backend.accept();
+        ASSERT_TRUE(server);
+        if (client == &client_one) {
+            EXPECT_EQ(server.receive_exactly(5), "early");
+        }
+        EXPECT_TRUE(server.send("recovered"));
+        EXPECT_EQ(client->receive_exactly(9), "recovered");
+    }
+    EXPECT_EQ(metrics().dial_errors, 0u);
+    EXPECT_EQ(metrics().refused, 0u);
+}
+
+TEST_F(ForwarderLoadTest, OneThatLeavesWhileItWaitsForADescriptorMakesRoom) {
     Backend backend;
     start_bound(backend.port());
     UniqueFd fd = new_socket(AF_INET);
     NoDescriptorsLeft nothing_left(200);
-    nothing_left.give_back(1);  // Enough to accept, not to dial.
+    nothing_left.give_back(1);
     ASSERT_TRUE(connect_to(fd, AF_INET, port_));
     Socket client(std::move(fd));
-    EXPECT_EQ(client.end(), 0);
-    EXPECT_TRUE(eventually([this] { return metrics().dial_errors == 1; }));
-    EXPECT_EQ(metrics().refused, 0u);
+    EXPECT_TRUE(eventually([this] { return metrics().pauses == 1; }));
+    EXPECT_EQ(metrics().active, 1u);
+    client.reset();
+    EXPECT_TRUE(eventually([this] { return metrics().active == 0; }));
+    EXPECT_EQ(metrics().dial_errors, 0u);
 }
 
 TEST_F(ForwarderLoadTest, DisconnectsAtAnyMomentLeaveNothingBehind) {
