@@ -39,7 +39,8 @@ std::size_t Shutdown::running_requests() const {
 
 Task<std::size_t> Shutdown::signal_descendants(int signal) {
     pid_t spared = signal == SIGKILL ? 0 : parts_.entrypoint.pid();
-    auto job = [signal, spared] { return sandbox::signal_descendants(signal, spared); };
+    std::set<ProcessKey>* already = signal == SIGTERM ? &termed_ : nullptr;
+    auto job = [signal, spared, already] { return sandbox::signal_descendants(signal, spared, already); };
     co_return co_await parts_.commands.work_pool.run(job);
 }
 
@@ -65,6 +66,14 @@ Task<> Shutdown::run() {
     auto grace = std::chrono::ceil<Milliseconds>(std::max(kill_at - Clock::now(), Clock::duration::zero()));
     parts_.processes.start_terminating_all(hurry_ ? Milliseconds(0) : grace);
     if (!hurry_) co_await signal_descendants(SIGTERM);
+    // The entrypoint command's children are its own to end; those that it leaves behind get their SIGTERM
+    // then.
+    const bool leaves_some = parts_.entrypoint.running();
+    while (parts_.entrypoint.running() && !hurry_ && Clock::now() < kill_at) {
+        auto rest = std::chrono::ceil<Milliseconds>(kill_at - Clock::now());
+        co_await wake_.wait_for(std::max(rest, Milliseconds(1)));
+    }
+    if (!hurry_ && leaves_some) co_await signal_descendants(SIGTERM);
     co_await wait_until(kill_at, false);
     hurry_ = false;
     while (Clock::now() < end && (co_await signal_descendants(SIGKILL) > 0 || parts_.entrypoint.running())) {

@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <functional>
+#include <set>
 #include <vector>
 
 #include "net/http_server.hpp"
 #include "platform/blocking_pool.hpp"
 #include "platform/event.hpp"
+#include "platform/process_tree.hpp"
 #include "services/command.hpp"
 #include "services/process_table.hpp"
 
@@ -47,6 +49,7 @@ class Shutdown {
     Event wake_;
     bool requested_ = false;
     bool hurry_ = false;
+    std::set<ProcessKey> termed_;  // have had their SIGTERM
 };
 
 }  // namespace sandbox

@@ -227,7 +227,7 @@ std::size_t signal_tree(TreeId& tree, const Cgroup* cgroup, int signal, std::set
     return living;
 }
 
-std::size_t signal_descendants(int signal, pid_t spared) {
+std::size_t signal_descendants(int signal, pid_t spared, std::set<ProcessKey>* already) {
     DescriptorReserve::Loan descriptors(g_reserve);
     std::optional<std::vector<ProcessInfo>> processes = all_processes();
     if (!processes) return 0;
@@ -244,6 +244,7 @@ std::size_t signal_descendants(int signal, pid_t spared) {
         if (at != self) continue;
         ++living;
         if (signal == 0) continue;
+        if (already != nullptr && !already->emplace(process.pid, process.start).second) continue;
         send(process, signal);
         if (signal == SIGTERM) send(process, SIGCONT);
     }

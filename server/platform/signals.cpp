@@ -19,10 +19,14 @@ namespace {
 sigset_t handled_signals() {
     sigset_t set;
     sigfillset(&set);
-    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF})
-        sigdelset(&set, fault);
-    for (int ignored : {SIGPIPE, SIGTTIN, SIGTTOU, SIGTSTP}) sigdelset(&set, ignored);
+    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) sigdelset(&set, fault);
     return set;
+}
+
+// splice(2) and write(2) tell of a reader that is gone by this signal, too. The kernel names us as its
+// sender.
+bool is_own_broken_pipe(const signalfd_siginfo& info) {
+    return info.ssi_signo == SIGPIPE && info.ssi_pid == static_cast<std::uint32_t>(::getpid());
 }
 
 }  // namespace
@@ -86,7 +90,7 @@ struct SignalSource::Impl : std::enable_shared_from_this<SignalSource::Impl> {
                 while ((bytes = ::read(self->descriptor.native_handle(), infos.data(), sizeof infos)) > 0) {
                     auto count = static_cast<std::size_t>(bytes) / sizeof(signalfd_siginfo);
                     for (std::size_t i = 0; i < count && self->on_signal; ++i) {
-                        callback(static_cast<int>(infos[i].ssi_signo));
+                        if (!is_own_broken_pipe(infos[i])) callback(static_cast<int>(infos[i].ssi_signo));
                     }
                     if (!self->on_signal) return;
                 }

@@ -11,17 +11,17 @@
 
 namespace sandbox {
 
-// First thing in main, before any thread: blocks signals, ignores those that only ever hurt (SIGPIPE,
-// SIGTTIN, SIGTTOU, SIGTSTP), opens standard descriptors that are closed, keeps inherited ones out of
-// children, and becomes the subreaper where we are not PID 1.
+// First thing in main, before any thread: blocks signals, so that also SIGPIPE and those of a terminal
+// (SIGTTIN, SIGTTOU, SIGTSTP) do nothing by themselves, opens standard descriptors that are closed, keeps
+// inherited ones out of children, and becomes the subreaper where we are not PID 1.
 void prepare_process();
 
 // Raises the soft limit of descriptors to the hard one. Returns the original soft limit, which children get
 // back.
 std::uint64_t raise_descriptor_limit();
 
-// Calls `on_signal(number)` on the loop for every blocked signal that arrives, SIGCHLD included. The callback
-// may destroy its source.
+// Calls `on_signal(number)` on the loop for every blocked signal that arrives, SIGCHLD included, SIGPIPE only
+// when somebody else has sent it. The callback may destroy its source.
 class SignalSource {
   public:
     SignalSource(Loop& loop, std::function<void(int signal)> on_signal);

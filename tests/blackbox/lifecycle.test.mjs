@@ -196,7 +196,8 @@ describe('the entrypoint command', () => {
         assert.match(stdout, /^PATH=/m);
         assert.equal(stdout.match(/ -> /g).length, 4, 'the three standard streams and the one of ls');
     });
-    for (const [signal, number] of [['SIGTERM', 15], ['SIGINT', 2], ['SIGHUP', 1], ['SIGUSR1', 10], ['SIGUSR2', 12], ['SIGQUIT', 3], ['SIGWINCH', 28], ['SIGCONT', 18]]) {
+    for (const [signal, number] of [['SIGTERM', 15], ['SIGINT', 2], ['SIGHUP', 1], ['SIGUSR1', 10], ['SIGUSR2', 12], ['SIGQUIT', 3], ['SIGWINCH', 28], ['SIGCONT', 18], ['SIGALRM', 14],
+        ['SIGPIPE', 13], ['SIGTSTP', 20], ['SIGTTIN', 21], ['SIGTTOU', 22], ['SIGPROF', 27], ['SIGURG', 23], ['SIGIO', 29]]) {
         test(`${signal} is forwarded`, async () => {
             const end = await runs(sh(`trap 'exit ${number + 40}' ${signal.slice(3)}; echo up; while :; do sleep 0.05; done`), {}, async (daemon) => {
                 await eventually(() => daemon.stdout.includes('up'), 'the trap');
@@ -216,6 +217,12 @@ describe('the entrypoint command', () => {
             daemon.signal('SIGTERM');
         });
         assert.equal(plain.code, 143);
+        // What it leaves behind does not hold up the end.
+        const left = await runs(sh("trap 'exit 3' TERM; echo up; sleep 365 & wait"), { env: { [settings.shutdownTime]: '30' } }, async (daemon) => {
+            await eventually(() => daemon.survivors().length === 2, 'the command and its child');
+            daemon.signal('SIGTERM');
+        });
+        assert.equal(left.code, 3);
         const env = { [settings.shutdownTime]: '1' };
         const deaf = await runs(sh("trap '' TERM; echo up; while :; do sleep 0.05; done"), { env }, async (daemon) => {
             await eventually(() => daemon.stdout.includes('up'), 'the trap');

@@ -20,7 +20,8 @@ class SignalsTest : public test::LoopTest {};
 TEST_F(SignalsTest, TheProcessIsPrepared) {
     sigset_t mask;
     ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
-    for (int blocked : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCHLD, SIGUSR1, SIGUSR2, SIGALRM, SIGRTMIN}) {
+    for (int blocked : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCHLD, SIGUSR1, SIGUSR2, SIGALRM, SIGRTMIN,
+                        SIGPIPE, SIGTSTP, SIGTTIN}) {
         EXPECT_EQ(::sigismember(&mask, blocked), 1) << blocked;
     }
     for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
@@ -47,6 +48,19 @@ TEST_F(SignalsTest, InheritedDescriptorsAreKeptFromChildren) {
     EXPECT_EQ(::fcntl(0, F_GETFD), 0);
     EXPECT_EQ(::fcntl(1, F_GETFD), 0);
     EXPECT_EQ(::fcntl(2, F_GETFD), 0);
+}
+
+TEST_F(SignalsTest, ABrokenPipeOfOurOwnIsNoSignalFromOutside) {
+    std::vector<int> seen;
+    SignalSource source(loop_, [&](int signal) { seen.push_back(signal); });
+    int fds[2];
+    ASSERT_EQ(::pipe2(fds, O_CLOEXEC), 0);
+    ::close(fds[0]);
+    EXPECT_EQ(::write(fds[1], "x", 1), -1);
+    ::close(fds[1]);
+    ::kill(::getpid(), SIGUSR1);
+    drive_until([&] { return !seen.empty(); });
+    EXPECT_EQ(seen, std::vector<int>{SIGUSR1});
 }
 
 TEST_F(SignalsTest, SignalsArriveOnTheLoop) {
