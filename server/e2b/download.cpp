@@ -81,7 +81,7 @@ Task<> stream_unsized(net::Exchange& exchange, Context& context, const files::Op
     for (std::uint64_t offset = 0;;) {
         piece.resize(kPiece);
         auto job = [&] { return files::read_at(file, offset, piece); };
-        Result<std::size_t> count = co_await context.file_pool.run(job);
+        Result<std::size_t> count = co_await context.file_pool.run_on(file.path, job);
         if (!count) {
             exchange.abort();  // The head is out: the reader must see that the answer is cut.
             co_return;
@@ -158,7 +158,7 @@ Task<> handle_download(net::Exchange& exchange, Context& context) {
     Caller caller = rest_caller(request, context.settings);
     std::string path = request.query("path").value_or("");
     auto job = [&] { return open_file(caller, path); };
-    RestReply<Opened> opened = co_await context.file_pool.run(job);
+    RestReply<Opened> opened = co_await context.file_pool.run_on(path, job);
     if (!opened) {
         co_await respond_rest_error(exchange, opened.error().status, opened.error().message);
         co_return;

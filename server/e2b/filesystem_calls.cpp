@@ -136,7 +136,7 @@ Task<Reply<std::string>> with_path(const UnaryCall& call, std::string_view name,
         if (!settled) return settled.error();
         return work(*settled, caller);
     };
-    co_return co_await call.context.file_pool.run(job);
+    co_return co_await call.context.file_pool.run_on(*path, job);
 }
 
 }  // namespace

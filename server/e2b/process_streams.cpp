@@ -13,7 +13,6 @@ namespace sandbox::e2b {
 namespace {
 
 constexpr std::size_t kBatch = 256 * 1024;  // output bytes in one write
-constexpr int kChildOomScore = 100;         // the kernel takes commands before it takes us
 constexpr const char* kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // The timeout of the call that started a process counts for the process, whatever becomes of the connection.
@@ -104,7 +103,6 @@ Reply<StartCall> parse_start(const Message& request, const Settings& settings) {
     call.spec.env = std::move(*variables);
     call.spec.cwd = std::move(*cwd);
     call.spec.stdin_mode = *input ? StdinMode::pipe : StdinMode::null;
-    call.spec.oom_score_adj = kChildOomScore;
     call.tag = std::move(*tag);
     if (*pty) {
         Reply<std::optional<PtySize>> size = parse_pty_size(**pty);

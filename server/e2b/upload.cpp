@@ -91,7 +91,7 @@ Task<RestReply<>> store(Upload& upload, std::string path, const Spool& content) 
         if (!outcome) return write_error(outcome.error(), *resolved);
         return uploaded_json(*resolved, !upload.metadata.empty());
     };
-    RestReply<std::string> json = co_await upload.context.file_pool.run(job);
+    RestReply<std::string> json = co_await upload.context.file_pool.run_on(*resolved, job);
     if (!json) co_return json.error();
     if (upload.answer.size() > 1) upload.answer += ',';
     upload.answer += *json;
@@ -292,7 +292,9 @@ Task<> handle_compose(net::Exchange& exchange, Context& context) {
     RestReply<std::string> answer = RestError{};
     if (metadata) {
         auto job = [&] { return compose(caller, sources, destination, *metadata); };
-        answer = co_await context.file_pool.run(job);
+        std::vector<std::string> paths = sources;
+        paths.push_back(destination);
+        answer = co_await context.file_pool.run_on(std::move(paths), job);
     } else {
         answer = metadata.error();
     }

@@ -75,7 +75,7 @@ Task<Reply<std::shared_ptr<FileWatch>>> open_watch(Context& context, const net::
     if (!request) co_return request.error();
     Caller caller = rpc_caller(http, context.settings);
     auto job = [&] { return check_watch(caller, *request); };
-    Reply<std::string> path = co_await context.file_pool.run(job);
+    Reply<std::string> path = co_await context.file_pool.run_on(request->path, job);
     if (!path) co_return path.error();
     auto watch = co_await FileWatch::start(context.loop, context.file_pool, *path, request->options);
     if (!watch && watch.error().code == Errc::not_found)

@@ -8,31 +8,43 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <thread>
 
 #include "base/log.hpp"
+#include "platform/mounts.hpp"
 
 namespace sandbox {
 
 namespace asio = boost::asio;
 
 struct BlockingPool::Impl {
+    struct Job {
+        std::function<void()> work;
+        std::vector<std::string> paths;         // not looked at yet
+        std::vector<std::string> file_systems;  // that it is counted for
+    };
+
     Loop& loop;
     const std::string name;
     const std::size_t reserved;
     const std::size_t cap;
     std::mutex mutex;
     std::condition_variable wake;
-    std::deque<std::function<void()>> queue;
+    std::deque<Job> queue;
     std::size_t count = 0;
     std::size_t idle = 0;
+    std::size_t busy = 0;
+    Mounts mounts;
+    std::map<std::string, std::size_t> users;      // threads by file system, as far as they were looked at
+    std::map<std::string, std::deque<Job>> aside;  // waiting for a thread of their file system
     bool stopping = false;
 
     Impl(Loop& l, std::string n, std::size_t r, std::size_t c)
         : loop(l), name(std::move(n)), reserved(r), cap(c) {}
 
-    void submit(const std::shared_ptr<Impl>& self, std::function<void()> job) {
+    void submit(const std::shared_ptr<Impl>& self, Job job) {
         std::unique_lock lock(mutex);
         queue.push_back(std::move(job));
         if (idle >= queue.size() || count >= cap) {
@@ -74,6 +86,65 @@ struct BlockingPool::Impl {
         return nullptr;
     }
 
+    // ---- fairness between file systems
+
+    // The mutex is held. `more`: threads that are as good as taken.
+    bool has_room(const std::string& file_system, std::size_t more) const {
+        auto found = users.find(file_system);
+        return (found == users.end() ? 0 : found->second) + busy + more < cap;
+    }
+
+    // Counts the job for the file systems that its paths lead through. One of them when it has no room: then
+    // the job has to wait.
+    std::optional<std::string> admit(Job& job) {
+        if (job.paths.empty()) return std::nullopt;
+        {
+            std::lock_guard lock(mutex);
+            if (busy <= cap / 8) return std::nullopt;
+        }
+        std::optional<std::string> full;
+        for (const std::string& path : job.paths) {
+            bool first = true;
+            auto enter = [&](const std::string& file_system) {
+                std::lock_guard lock(mutex);
+                if (!has_room(file_system, 0)) {
+                    full = file_system;
+                    return false;
+                }
+                if (first) job.file_systems.emplace_back();
+                std::string& present = job.file_systems.back();
+                if (!first) leave(present);
+                first = false;
+                present = file_system;
+                ++users[present];
+                return true;
+            };
+            if (!mounts.walk(path, enter)) break;
+        }
+        return full;
+    }
+
+    void leave(const std::string& file_system) {
+        auto found = users.find(file_system);
+        if (--found->second == 0) users.erase(found);
+    }
+    void leave(Job& job) {
+        for (const std::string& file_system : job.file_systems) leave(file_system);
+        job.file_systems.clear();
+    }
+
+    // After a thread has become free. The mutex is held.
+    void take_from_aside() {
+        for (auto at = aside.begin(); at != aside.end();) {
+            while (!at->second.empty() && has_room(at->first, queue.size() + 1)) {
+                queue.push_back(std::move(at->second.front()));
+                at->second.pop_front();
+                wake.notify_one();
+            }
+            at = at->second.empty() ? aside.erase(at) : std::next(at);
+        }
+    }
+
     void work() {
         std::unique_lock lock(mutex);
         for (;;) {
@@ -83,12 +154,20 @@ struct BlockingPool::Impl {
             --idle;
             if (stopping || (!have_work && count > reserved)) break;
             if (queue.empty()) continue;
-            auto job = std::move(queue.front());
+            Job job = std::move(queue.front());
             queue.pop_front();
+            ++busy;
             lock.unlock();
-            job();
-            job = nullptr;
+            std::optional<std::string> full = admit(job);
+            if (!full) {
+                job.work();
+                job.work = nullptr;
+            }
             lock.lock();
+            --busy;
+            leave(job);
+            if (full) aside[*full].push_back(std::move(job));
+            take_from_aside();
         }
         --count;
         if (stopping && count == 0) wake.notify_all();
@@ -110,38 +189,41 @@ BlockingPool::~BlockingPool() {
     std::unique_lock lock(impl_->mutex);
     impl_->stopping = true;
     impl_->queue.clear();
+    impl_->aside.clear();
     impl_->wake.notify_all();
     // Threads own a share of Impl, so one that is stuck in a call can be left behind.
     impl_->wake.wait_for(lock, std::chrono::milliseconds(200), [&] { return impl_->count == 0; });
 }
 
-Task<> BlockingPool::run_erased(std::function<void()>* job) {
+Task<> BlockingPool::run_erased(std::function<void()>* job, std::vector<std::string> paths) {
     std::exception_ptr failure;
-    auto initiate = [this, job, &failure](auto handler) {
+    auto initiate = [this, job, &failure, &paths](auto handler) {
         auto guard = asio::make_work_guard(impl_->loop);
         // std::function wants copyable targets and a completion handler is move-only.
         auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-        impl_->submit(impl_, [this, job, &failure, shared, guard, loop = &impl_->loop]() mutable {
+        auto work = [job, &failure, shared, guard, loop = &impl_->loop]() mutable {
             try {
                 (*job)();
             } catch (...) {
                 failure = std::current_exception();
             }
             asio::post(*loop, [shared = std::move(shared), guard] { std::move (*shared)(); });
-        });
+        };
+        impl_->submit(impl_, {std::move(work), std::move(paths), {}});
     };
     co_await asio::async_initiate<const asio::use_awaitable_t<Executor>, void()>(initiate, use_task);
     if (failure) std::rethrow_exception(failure);
 }
 
 void BlockingPool::post(std::function<void()> work) {
-    impl_->submit(impl_, [work = std::move(work)] {
+    auto quiet = [work = std::move(work)] {
         try {
             work();
         } catch (const std::exception& e) {
             log::error("background work failed", {{"error", e.what()}});
         }
-    });
+    };
+    impl_->submit(impl_, {std::move(quiet), {}, {}});
 }
 
 std::size_t BlockingPool::threads() const {
@@ -151,7 +233,9 @@ std::size_t BlockingPool::threads() const {
 
 std::size_t BlockingPool::queued() const {
     std::lock_guard lock(impl_->mutex);
-    return impl_->queue.size();
+    std::size_t waiting = impl_->queue.size();
+    for (const auto& [file_system, jobs] : impl_->aside) waiting += jobs.size();
+    return waiting;
 }
 
 }  // namespace sandbox

@@ -101,7 +101,7 @@ struct ReadOptions {
 
 struct OpenedFile {
     std::string path;
-    UniqueFd fd;  // O_RDONLY
+    UniqueFd fd;  // O_RDONLY | O_NONBLOCK
     Kind kind = Kind::file;
     std::uint64_t size = 0;
     // False for what has no size, or another than it says (files of /proc and /sys, devices): read to the
@@ -111,20 +111,20 @@ struct OpenedFile {
     FileTime modified;
     std::uint64_t inode = 0;
     std::uint64_t device = 0;
-    // Of FIFOs and character devices: until then read_at() waits for bytes.
-    std::chrono::steady_clock::time_point wait_until;
+    // FIFOs and character devices: bytes come from the other side, and have no positions.
+    bool is_stream() const { return kind != Kind::file && kind != Kind::block_device; }
 };
 
-// How long reading from a FIFO or device waits for bytes, and writing to one for room.
+// How long writing to a FIFO or device waits for room, and how long reading from one should wait for bytes.
 inline constexpr std::chrono::seconds kStreamPatience{2};
 
 // Never blocks on a FIFO. Errors: "open <p>: …"; "read <p>: is a directory"; and, unless `bounded`,
 // "open <p>: is a named pipe, …" and so on (invalid_argument), told without having opened it.
 Result<OpenedFile> open_for_read(const std::string& path, const ReadOptions& options = {});
 
-// Reads at `offset`, up to out.size() bytes; fewer near the end, 0 at the end. FIFOs and character devices
-// have no positions: there `offset` is ignored, and 0 also means that nothing came within kStreamPatience
-// after the opening. Errors: "read <p>: …".
+// Reads at `offset`, up to out.size() bytes; fewer near the end, 0 at the end. From a stream it takes what is
+// there (EAGAIN: nothing), whatever `offset` says; wait until it is readable before, because a FIFO that
+// nobody has opened for writing yet reads as ended. Errors: "read <p>: …".
 Result<std::size_t> read_at(const OpenedFile& file, std::uint64_t offset, std::span<char> out);
 
 // ---- writing

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <poll.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -46,18 +45,6 @@ Error refusal(const std::string& path, Kind kind) {
     return Error{Errc::invalid_argument, std::move(message), EINVAL};
 }
 
-// False when nothing came in time.
-bool wait_readable(const OpenedFile& file) {
-    while (true) {
-        auto left =
-            std::chrono::ceil<std::chrono::milliseconds>(file.wait_until - std::chrono::steady_clock::now());
-        pollfd entry{file.fd.get(), POLLIN, 0};
-        int ready = ::poll(&entry, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-        if (ready >= 0) return ready > 0;
-        if (errno != EINTR) return true;  // Let read(2) tell.
-    }
-}
-
 }  // namespace
 
 Result<OpenedFile> open_for_read(const std::string& path, const ReadOptions& options) {
@@ -87,16 +74,13 @@ Result<OpenedFile> open_for_read(const std::string& path, const ReadOptions& opt
     file.modified = to_time(info.st_mtim);
     file.inode = info.st_ino;
     file.device = info.st_dev;
-    file.wait_until = std::chrono::steady_clock::now() + kStreamPatience;
     return file;
 }
 
 Result<std::size_t> read_at(const OpenedFile& file, std::uint64_t offset, std::span<char> out) {
     if (out.empty()) return std::size_t{0};
     if (offset > INT64_MAX) return path_error("read", file.path, EINVAL);
-    bool positioned = file.kind == Kind::file || file.kind == Kind::block_device;
-    // A FIFO that nobody has opened for writing yet reads as ended, but polls as empty.
-    if (!positioned && !wait_readable(file)) return std::size_t{0};
+    bool positioned = !file.is_stream();
     while (true) {
         ssize_t count = positioned
                             ? ::pread(file.fd.get(), out.data(), out.size(), static_cast<off_t>(offset))
@@ -107,8 +91,7 @@ Result<std::size_t> read_at(const OpenedFile& file, std::uint64_t offset, std::s
             positioned = false;
             continue;
         }
-        if (errno != EAGAIN) return path_error("read", file.path, errno);
-        if (!wait_readable(file)) return std::size_t{0};
+        return path_error("read", file.path, errno);
     }
 }
 

@@ -1,6 +1,9 @@
 // When something runs out: descriptors, disk, processes. Health and kill still answer.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { delay, eventually, isRoot, memoryKb, slow, withDaemon } from './support/daemon.mjs';
 import { RawSocket, rawRequest } from './support/raw.mjs';
@@ -159,6 +162,23 @@ test('without any directory for temporary files', async () => {
     });
 });
 
+test('without sh, /proc and /dev', { skip: needsRoot || (slow && 'sanitizers need /proc') }, async () => {
+    const script = `R=$PWD/root && mkdir $R && mount -t tmpfs none $R && cd $R && mkdir lib lib64 b && mount --bind /lib lib &&
+        mount --bind /lib64 lib64 && cp "$0" b/daemon && cp "$(command -v cat)" "$(command -v sleep)" b && exec chroot . /b/daemon "$@"`;
+    await withDaemon({ wrapper: ['unshare', '--mount', 'sh', '-c', script], env: { TMPDIR: undefined } }, async (daemon) => {
+        const refused = await daemon.post('/run', { cmd: 'echo x' });
+        assert.equal(refused.status, 500);
+        assert.match(refused.json.error, /there is no shell/);
+        const large = 'x'.repeat(5_000_000);
+        assert.equal((await daemon.post('/run', { args: ['/b/cat'], stdin: large })).json.stdout, large);
+        const late = await daemon.post('/run', { args: ['/b/sleep', '395'], timeout: 0.1 });
+        assert.deepEqual([late.json.code, late.json.timed_out], [143, true]);
+        const { json } = await daemon.post('/start_process', { args: ['/b/sleep', '396'] });
+        assert.equal((await daemon.post('/kill_process', { id: json.id })).json.success, true);
+        assert.deepEqual((await daemon.post('/list_dir', { path: '/b' })).json.entries, ['cat', 'daemon', 'sleep']);
+    });
+});
+
 describe('a fork bomb', { skip: needsRoot }, () => {
     // Forks for ever in every process, and says so once the kernel refuses.
     const bomb =
@@ -224,6 +244,86 @@ describe('a fork bomb', { skip: needsRoot }, () => {
                 }
             }, 'the empty cgroup');
         }
+    });
+});
+
+test('readers of pipes that nobody writes to do not stop the file routes', async () => {
+    await withDaemon({}, async (daemon) => {
+        const path = daemon.file('silent');
+        await daemon.run(`mkfifo ${path}`);
+        const silent = Array.from({ length: 300 }, () => daemon.post('/read_file', { path, length: 5 }));
+        const done = Promise.all(silent).then(() => 'silent');
+        const others = async () => {
+            for (let i = 0; i < 20; ++i) await daemon.post('/stat', { path: daemon.work });
+            return 'others';
+        };
+        assert.equal(await Promise.race([done, others()]), 'others');
+        for (const { json } of await Promise.all(silent)) assert.deepEqual(json, { content: '', encoding: 'utf-8' });
+        const late = daemon.post('/read_file', { path, length: 8 });
+        await daemon.run(`(printf he; sleep 0.2; printf llo) > ${path}`);
+        assert.equal((await late).json.content, 'hello');
+    });
+});
+
+// A FUSE file system that takes requests and never answers; it ends with the shell that holds its descriptor.
+describe('a hung file system', () => {
+    const mount = 'mkdir -p "$HUNG" && exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 none "$HUNG"';
+    const inNamespace = (script) => ['unshare', '--mount', 'sh', '-c', script];
+    const why = () => {
+        if (!isRoot) return needsRoot;
+        const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-hung-'));
+        const [program, ...args] = inNamespace(mount);
+        const tried = spawnSync(program, args, { env: { ...process.env, HUNG: `${dir}/hung` } });
+        fs.rmSync(dir, { recursive: true });
+        return tried.status === 0 ? false : `no FUSE here: ${tried.stderr}`;
+    };
+    const skip = why();
+    const hung = (body) =>
+        withDaemon({ wrapper: inNamespace(`HUNG=$PWD/hung; ${mount} && "$0" "$@" 3<&-`), inner: true }, async (daemon) => {
+            const abort = new AbortController();
+            const lost = [];
+            const send = (target, fields) =>
+                lost.push(daemon.post(target, fields, { signal: abort.signal }).then((a) => a.text, () => undefined));
+            await body(daemon, send);
+            abort.abort();
+            assert.deepEqual([...new Set(await Promise.all(lost))], [undefined], 'the file system was hung');
+        });
+
+    async function othersWork(daemon) {
+        const path = daemon.file('elsewhere');
+        for (let i = 0; i < 20; ++i) {
+            const content = `${i}`;
+            assert.deepEqual((await daemon.post('/write_file', { path, content })).json, { success: true });
+            assert.equal((await daemon.post('/read_file', { path })).json.content, content);
+            assert.equal((await daemon.run('cat', { cwd: daemon.work, stdin: content })).stdout, content);
+        }
+        // More than stays in memory.
+        assert.equal((await daemon.run('head -c 6000000 /dev/zero | tr "\\0" k')).stdout.length, 6_000_000);
+        assert.equal((await daemon.get('/health')).status, 200);
+    }
+
+    test('stops no file route for others', { skip }, async () => {
+        await hung(async (daemon, send) => {
+            fs.symlinkSync('hung/below', daemon.file('link'));
+            const paths = ['hung', 'hung/x', 'link/y', `${daemon.work}/hung/z`];
+            for (let i = 0; i < 200; ++i) {
+                const path = paths[i % paths.length];
+                send('/read_file', { path });
+                if (i % 4 === 0) send('/write_file', { path: `${path}/w`, content: 'x' });
+                if (i % 4 === 1) send('/stat', { path: `${path}/s` });
+                if (i % 4 === 2) send('/move', { source: daemon.file('none'), destination: `${path}/m` });
+                if (i % 4 === 3) send('/list_dir', { path: `${path}/d` });
+            }
+            await delay(200);
+            await othersWork(daemon);
+        });
+    });
+    test('as a working directory stops no command of others', { skip }, async () => {
+        await hung(async (daemon, send) => {
+            for (let i = 0; i < 150; ++i) send(i % 2 ? '/run' : '/start_process', { cmd: 'true', cwd: 'hung/x' });
+            await delay(200);
+            await othersWork(daemon);
+        });
     });
 });
 

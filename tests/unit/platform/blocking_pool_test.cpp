@@ -195,5 +195,54 @@ TEST_F(BlockingPoolTest, TheReservedThreadDoesItAllWhenNoOtherCanBeMade) {
     EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+// ---- fairness between file systems; /proc and /sys stand for two that hang
+
+Task<> pass_gate_on(BlockingPool& pool, std::string path, Gate& gate, int& done) {
+    auto job = [&gate] { gate.pass(); };
+    co_await pool.run_on(std::move(path), job);
+    ++done;
+}
+
+TEST_F(BlockingPoolTest, OneFileSystemGetsHalfOfTheThreads) {
+    BlockingPool pool(loop_, "pool", 1, 16);
+    Gate hung;
+    Gate other;
+    int done = 0;
+    for (int i = 0; i < 40; ++i) spawn_task(loop_, "hung", pass_gate_on(pool, "/proc/stat", hung, done));
+    // Two are not looked at, and then as many as are left for others.
+    drive_until([&] { return pool.queued() == 40U - 9U && hung.inside() == 9; });
+    for (int i = 0; i < 40; ++i) spawn_task(loop_, "other", pass_gate_on(pool, "/sys/kernel", other, done));
+    drive_until([&] { return pool.queued() == 80U - 9U - 3U && other.inside() == 3; });
+    for (int i = 0; i < 50; ++i) {
+        auto job = [i] { return i; };
+        EXPECT_EQ(run(pool.run_on(std::string("/"), job)), i);
+        EXPECT_EQ(run(pool.run(job)), i);
+    }
+    EXPECT_EQ(hung.inside(), 9);
+    EXPECT_EQ(done, 0);
+    hung.open();
+    drive_until([&] { return hung.inside() == 40; });
+    other.open();
+    drive_until([&] { return done == 80; });
+    EXPECT_EQ(pool.queued(), 0U);
+}
+
+TEST_F(BlockingPoolTest, WorkOnTwoPathsIsCountedForBoth) {
+    BlockingPool pool(loop_, "pool", 1, 8);
+    Gate gate;
+    int done = 0;
+    auto job = [&gate] { gate.pass(); };
+    for (int i = 0; i < 8; ++i) {
+        std::vector<std::string> paths{"/sys/kernel", "/proc/stat"};
+        spawn_task(loop_, "both", pool.run_on(std::move(paths), job));
+    }
+    drive_until([&] { return gate.inside() == 4; });
+    spawn_task(loop_, "one", pass_gate_on(pool, "/proc/stat", gate, done));
+    drive_for(std::chrono::milliseconds(50));
+    EXPECT_EQ(gate.inside(), 4);
+    gate.open();
+    drive_until([&] { return gate.inside() == 9 && done == 1; });
+}
+
 }  // namespace
 }  // namespace sandbox

@@ -1,0 +1,31 @@
+#include "koyeb/file_request.hpp"
+
+#include "base/json_writer.hpp"
+
+namespace sandbox::koyeb {
+
+Task<bool> respond_failed(net::Exchange& exchange, std::string message, bool with_success) {
+    std::string body;
+    JsonWriter writer(body);
+    writer.begin_object().member("error", message);
+    if (with_success) writer.member("success", false);
+    writer.end_object();
+    body += '\n';
+    return exchange.respond(200, "application/json", std::move(body));
+}
+
+Task<std::unique_ptr<PathRequest>> read_path(net::Exchange& exchange, Context& context,
+                                             std::string_view large_key) {
+    auto request = std::make_unique<PathRequest>();
+    request->body = co_await read_json(exchange, context, large_key);
+    if (!request->body) co_return nullptr;
+    Result<std::string> path = request->body->fields.string_or("path", "");
+    if (!path) {
+        co_await respond_invalid(exchange, path.error().message);
+        co_return nullptr;
+    }
+    request->path = std::move(*path);
+    co_return request;
+}
+
+}  // namespace sandbox::koyeb

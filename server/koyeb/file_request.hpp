@@ -1,0 +1,25 @@
+#pragma once
+// What the file handlers share.
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "koyeb/context.hpp"
+#include "koyeb/request_body.hpp"
+
+namespace sandbox::koyeb {
+
+// {"error":…,"success":false}, with status 200 as the SDKs expect it.
+Task<bool> respond_failed(net::Exchange& exchange, std::string message, bool with_success = true);
+
+struct PathRequest {
+    std::unique_ptr<Body> body;
+    std::string path;
+};
+
+// A body in which `path` is text; null when an error has been answered.
+Task<std::unique_ptr<PathRequest>> read_path(net::Exchange& exchange, Context& context,
+                                             std::string_view large_key = {});
+
+}  // namespace sandbox::koyeb
