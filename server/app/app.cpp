@@ -4,8 +4,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <cstdlib>
+#include <fstream>
 
 #include "app/entrypoint.hpp"
 #include "app/metrics.hpp"
@@ -26,8 +28,8 @@ namespace {
 
 using Variables = std::vector<std::pair<std::string, std::string>>;
 
-constexpr std::size_t kFileThreads = 64;   // cap: so many calls on hung file systems leave the others served
-constexpr std::size_t kSpawnThreads = 64;  // cap: working directories on hung file systems
+constexpr std::size_t kFileThreads = 64;   // cap; see BlockingPool for hung file systems
+constexpr std::size_t kSpawnThreads = 64;  // cap, likewise for working directories
 constexpr std::size_t kWorkThreads = 4;    // /proc, secrets
 
 Variables public_environment() {
@@ -60,6 +62,13 @@ LogLimits log_limits(const Config& config) {
     limits.store_bytes = config.process_log_budget;
     limits.store_lines = config.log_lines;
     return limits;
+}
+
+// A hundred above ours, of a thousand at most (proc(5), oom_score_adj).
+int oom_score_of_commands() {
+    std::ifstream file("/proc/self/oom_score_adj");
+    int own = 0;
+    return file >> own ? std::min(own + 100, 1000) : 0;
 }
 
 // Members in order of dependency: each uses only what stands above it.
@@ -126,7 +135,8 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
                 config_.drain,
                 config_.kill_grace,
                 null_fd_.get(),
-                cgroups_.available() ? &cgroups_ : nullptr},
+                cgroups_.available() ? &cgroups_ : nullptr,
+                oom_score_of_commands()},
       logs_(loop_, file_pool_, spill_dir_, log_limits(config_)),
       processes_(commands_, logs_, ProcessTable::kKeepEnded, &spill_dir_),
       binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get()),

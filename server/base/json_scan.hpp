@@ -39,7 +39,7 @@ class JsonObjectScanner {
   public:
     using Handler = JsonHandler;
 
-    static constexpr std::size_t kMaxDepth = 512;  // of nested objects and arrays, the outermost included
+    static constexpr std::size_t kMaxDepth = 10'000;  // of nested objects and arrays, the outermost included
     static constexpr std::size_t kMaxKey = std::size_t{1}
                                            << 16;  // bytes of a decoded key of the outermost object
 

@@ -10,8 +10,16 @@ Result<Milliseconds> seconds_field(const JsonFields& fields, const char* name) {
     if (!value) return value.error();
     if (!*value) return Milliseconds(0);
     if (!(**value >= 0) || **value > 1e9)
-        return Error{Errc::invalid_argument, std::string(name) + " must be 0 or more seconds", 0};
+        return Error{Errc::invalid_argument, std::string(name) + " must be 0 to 1000000000 seconds", 0};
     return Milliseconds(static_cast<std::int64_t>(std::ceil(**value * 1000)));
+}
+
+// A "stdin" that is no text: whether it is to be kept open.
+Result<bool> stdin_field(const JsonFields& fields, bool may_stay_open) {
+    if (Result<bool> flag = value_or(fields.boolean("stdin")); flag && (may_stay_open || !*flag)) return flag;
+    const char* message =
+        may_stay_open ? "stdin must be a string, or true to keep it open" : "stdin must be a string";
+    return Error{Errc::invalid_argument, message, 0};
 }
 
 #define SANDBOX_TRY(target, expression)       \
@@ -27,7 +35,7 @@ Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
     SANDBOX_TRY(spec.args, value_or(fields.string_list("args")));
     SANDBOX_TRY(spec.env, value_or(fields.string_map("env")));
     SANDBOX_TRY(spec.cwd, fields.string_or("cwd", ""));
-    SANDBOX_TRY(spec.user, fields.string_or("user", ""));
+    SANDBOX_TRY(spec.user, text_or_number(fields, "user"));
     SANDBOX_TRY(request.tag, fields.string_or("tag", ""));
     SANDBOX_TRY(spec.timeout, seconds_field(fields, "timeout"));
     SANDBOX_TRY(request.keepalive, seconds_field(fields, "keepalive"));
@@ -36,7 +44,7 @@ Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
     std::optional<double> flush;
     SANDBOX_TRY(flush, fields.number("flush_ms"));
     if (flush && (!(*flush >= 0) || *flush > 1e9))
-        return Error{Errc::invalid_argument, "flush_ms must be 0 or more", 0};
+        return Error{Errc::invalid_argument, "flush_ms must be 0 to 1000000000 milliseconds", 0};
     if (flush) request.flush = Milliseconds(static_cast<std::int64_t>(*flush));
     std::string on_disconnect;
     SANDBOX_TRY(on_disconnect, fields.string_or("on_disconnect", ""));
@@ -53,32 +61,28 @@ Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
 }  // namespace
 
 Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context,
-                                                           bool stdin_is_text) {
-    const std::string_view large_key = stdin_is_text ? "stdin" : "";
-    std::unique_ptr<Body> body = co_await read_json(exchange, context, large_key);
+                                                           bool stdin_may_stay_open) {
+    std::unique_ptr<Body> body = co_await read_json(exchange, context, "stdin");
     if (!body) co_return nullptr;
     auto request = std::make_unique<CommandRequest>();
     std::optional<Error> failure;
     if (Result<> filled = fill_request(body->fields, *request); !filled) failure = filled.error();
-    if (!failure && stdin_is_text) {
+    if (!failure && body->has_large) {
+        request->spec.stdin_mode = StdinMode::pipe;
+        request->stdin_bytes = std::move(body->large);
         Result<bool> encoded = wants_base64(body->fields, "stdin_encoding");
-        Result<std::string> wrong_type = body->fields.string_or("stdin", "");
-        if (!encoded || !wrong_type) {
-            failure = !encoded ? encoded.error() : wrong_type.error();
-        } else if (body->has_large) {
-            request->stdin_bytes = std::move(body->large);
-            if (*encoded) {
-                auto decoded = co_await decode_base64(context, std::move(request->stdin_bytes));
-                if (!decoded) {
-                    failure = Error{decoded.error().code, "stdin: " + decoded.error().message, 0};
-                } else {
-                    request->stdin_bytes = std::move(*decoded);
-                }
+        if (!encoded) {
+            failure = encoded.error();
+        } else if (*encoded) {
+            auto decoded = co_await decode_base64(context, std::move(request->stdin_bytes));
+            if (!decoded) {
+                failure = Error{decoded.error().code, "stdin: " + decoded.error().message, 0};
+            } else {
+                request->stdin_bytes = std::move(*decoded);
             }
-            request->spec.stdin_mode = StdinMode::pipe;
         }
     } else if (!failure) {
-        Result<bool> keep_open = value_or(body->fields.boolean("stdin"));
+        Result<bool> keep_open = stdin_field(body->fields, stdin_may_stay_open);
         if (!keep_open) {
             failure = keep_open.error();
         } else if (*keep_open) {
@@ -103,16 +107,8 @@ Task<bool> respond_start_error(net::Exchange& exchange, const CommandError& erro
 }
 
 Task<> feed_stdin(std::shared_ptr<Command> command, std::unique_ptr<Spool> bytes) {
-    std::string chunk;
-    for (std::uint64_t offset = 0; offset < bytes->size();) {
-        chunk.resize(64 * 1024);
-        Result<std::size_t> count = co_await bytes->read(offset, chunk);
-        if (!count || *count == 0) break;
-        chunk.resize(*count);
-        offset += *count;
-        Result<> written = co_await command->write_stdin(std::move(chunk));
-        if (!written) break;
-    }
+    std::uint64_t done = 0;
+    (void)co_await command->write_stdin(*bytes, done);  // A command need not read all that it is given.
     command->close_stdin();
 }
 

@@ -21,10 +21,10 @@ struct CommandRequest {
     std::string tag;
 };
 
-// Reads and checks the request; null when an error answer has been sent. `large_key`: "stdin" where it is
-// text to feed, empty where it is a flag.
+// Reads and checks the request; null when an error answer has been sent. `stdin_may_stay_open`: besides text
+// to feed "stdin" may be true, which keeps a pipe open.
 Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context,
-                                                           bool stdin_is_text);
+                                                           bool stdin_may_stay_open);
 
 // The answer to a command that could not be started: 400 for a bad working directory or user, 500 with stage
 // and errno.

@@ -106,7 +106,7 @@ Task<std::unique_ptr<Target>> read_target(net::Exchange& exchange, Context& cont
 }  // namespace
 
 Task<> handle_start_process(net::Exchange& exchange, Context& context) {
-    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, false);
+    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, true);
     if (!request) co_return;
     CommandSpec spec = request->spec;
     auto started = co_await context.processes.start(std::move(spec), Dialect::koyeb, request->tag);
@@ -124,6 +124,11 @@ Task<> handle_start_process(net::Exchange& exchange, Context& context) {
         body += '\n';
         co_await exchange.respond(500, "application/json", std::move(body));
         co_return;
+    }
+    (*started)->tell_bytes(request->base64);
+    if (request->stdin_bytes) {
+        std::shared_ptr<Command> command = (*started)->shared_command();
+        spawn_task(context.loop, "stdin", feed_stdin(std::move(command), std::move(request->stdin_bytes)));
     }
     writer.begin_object().member("id", (*started)->id()).member("pid", (*started)->pid());
     writer.member("status", state_name(ProcessState::running)).member("success", true).end_object();
@@ -240,28 +245,18 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         gone = true;
         process->command().wake_stdin_writers();
     });
-    std::uint64_t offset = 0;
-    std::string chunk;
-    while (offset < data->size()) {
-        chunk.resize(64 * 1024);
-        Result<std::size_t> count = co_await data->read(offset, chunk);
-        Result<> written = count ? Result<>() : Result<>(count.error());
-        if (count) {
-            chunk.resize(*count);
-            written = co_await process->command().write_stdin(std::move(chunk), &gone);
-        }
-        if (!written) {
-            co_await respond_failure(exchange, 400,
-                                     "stdin closed by the process after " + std::to_string(offset) +
-                                         " bytes: " + written.error().message);
-            co_return;
-        }
-        offset += *count;
-    }
+    std::uint64_t done = 0;
+    Result<> written = co_await process->command().write_stdin(*data, done, &gone);
     if (gone) co_return;
+    if (!written) {
+        std::string message = "stdin closed by the process after " + std::to_string(done) +
+                              " bytes: " + written.error().message;
+        co_await respond_failure(exchange, 400, std::move(message));
+        co_return;
+    }
     if (*close) process->command().close_stdin();
     std::string body;
-    JsonWriter(body).begin_object().member("success", true).member("bytes", offset).end_object();
+    JsonWriter(body).begin_object().member("success", true).member("bytes", done).end_object();
     body += '\n';
     co_await exchange.respond(200, "application/json", std::move(body));
 }

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "base/base64.hpp"
 #include "base/json_escape.hpp"
 #include "base/json_writer.hpp"
 #include "base/rfc3339.hpp"
@@ -20,7 +21,7 @@ std::optional<std::uint64_t> parse_id(std::string_view text) {
     return value;
 }
 
-void append_log_event(std::string& out, const LogRecord& record) {
+void append_log_event(std::string& out, const LogRecord& record, bool base64) {
     out += "id: ";
     out += std::to_string(record.id);
     out += "\nevent: log\ndata: {\"timestamp\":\"";
@@ -28,8 +29,17 @@ void append_log_event(std::string& out, const LogRecord& record) {
     out += "\",\"stream\":\"";
     out += stream_name(record.stream);
     out += "\",\"data\":";
-    append_json_string(out, record.text, JsonCharset::ascii);
-    append_line_end(out, record.eol, record.partial);
+    if (base64) {
+        Base64Encoder encoder;
+        out += '"';
+        encoder.append(out, record.text);
+        encoder.append(out, record.eol);
+        encoder.finish(out);
+        out += "\",\"encoding\":\"base64\"";
+    } else {
+        append_json_string(out, record.text, JsonCharset::ascii);
+        append_line_end(out, record.eol, record.partial);
+    }
     out += "}\n\n";
 }
 
@@ -45,6 +55,7 @@ void append_gap_event(std::string& out, const LogGap& gap) {
 struct Start {
     std::uint64_t from = 1;
     bool follow = true;
+    std::optional<bool> base64;  // exact bytes, line ends included; else as the process was started
 };
 
 Result<Start> read_start(const net::Request& request) {
@@ -63,6 +74,11 @@ Result<Start> read_start(const net::Request& request) {
             return Error{Errc::invalid_argument, "follow must be true or false", 0};
         start.follow = *follow == "true";
     }
+    if (std::optional<std::string> encoding = request.query("encoding")) {
+        if (*encoding != "base64" && *encoding != "utf-8")
+            return Error{Errc::invalid_argument, "encoding must be \"utf-8\" or \"base64\"", 0};
+        start.base64 = *encoding == "base64";
+    }
     return start;
 }
 
@@ -70,6 +86,7 @@ Result<Start> read_start(const net::Request& request) {
 // is held by the process, which the caller holds.
 Task<bool> send_records(SseWriter& writer, ManagedProcess& process, Start start, bool& gone) {
     LogStore& log = process.log();
+    const bool base64 = start.base64.value_or(process.tells_bytes());
     const std::uint64_t present_end = log.next_id();
     std::uint64_t next = start.from;
     while (!gone) {
@@ -77,7 +94,7 @@ Task<bool> send_records(SseWriter& writer, ManagedProcess& process, Start start,
         bool complete = process.log_complete();
         LogBatch batch = co_await log.read(next, kBatchBytes);
         if (batch.gap) append_gap_event(writer.buffer(), *batch.gap);
-        for (const LogRecord& record : batch.records) append_log_event(writer.buffer(), record);
+        for (const LogRecord& record : batch.records) append_log_event(writer.buffer(), record, base64);
         if (batch.gap || !batch.records.empty()) {
             next = batch.next_id;
             if (!co_await writer.flush()) co_return false;
@@ -105,6 +122,10 @@ Task<> handle_process_logs(net::Exchange& exchange, Context& context) {
     }
     SseWriter writer(exchange, context.loop);
     co_await writer.begin();
+    if (exchange.request().method == net::Method::head) {
+        co_await writer.finish();
+        co_return;
+    }
     std::shared_ptr<ManagedProcess> process = context.processes.find(*id);
     if (!process) {
         std::string& out = writer.buffer();

@@ -6,6 +6,7 @@
 #include "base/json_escape.hpp"
 #include "koyeb/command_request.hpp"
 #include "koyeb/handlers.hpp"
+#include "platform/event.hpp"
 
 namespace sandbox::koyeb {
 namespace {
@@ -97,10 +98,11 @@ Task<bool> append_stream(net::Exchange& exchange, Loop& loop, Spool& spool, bool
 
 Task<> answer(net::Exchange& exchange, Context& context, const CommandRequest& request, RunSink& sink,
               CommandEnd end) {
-    bool streaming =
+    bool large =
         !sink.out().in_memory() || !sink.err().in_memory() || sink.out().size() + sink.err().size() > kPiece;
+    bool streaming = large || exchange.answered();
     std::string out = "{\"stdout\":\"";
-    if (streaming && !co_await exchange.begin(200, "application/json")) co_return;
+    if (streaming && !exchange.answered() && !co_await exchange.begin(200, "application/json")) co_return;
     if (!co_await append_stream(exchange, context.loop, sink.out(), request.base64, out, streaming))
         co_return;
     out += "\",\"stderr\":\"";
@@ -115,10 +117,35 @@ Task<> answer(net::Exchange& exchange, Context& context, const CommandRequest& r
     if (co_await exchange.write(out)) co_await exchange.finish();
 }
 
+struct EndNote {
+    explicit EndNote(Loop& loop) : changed(loop) {}
+    Event changed;
+    std::optional<CommandEnd> end;
+};
+
+Task<> note_end(std::shared_ptr<Command> command, std::shared_ptr<EndNote> note) {
+    note->end = co_await command->wait(EndRule::exit_and_drain);
+    note->changed.notify();
+}
+
+// Waits for the end. Meanwhile a blank goes out every `period`: white space before the JSON, for proxies that
+// cut what is silent for long.
+Task<CommandEnd> wait_audibly(net::Exchange& exchange, Loop& loop, std::shared_ptr<Command> command,
+                              Milliseconds period) {
+    auto note = std::make_shared<EndNote>(loop);
+    spawn_task(loop, "end of a run", note_end(std::move(command), note));
+    while (!note->end) {
+        if (co_await note->changed.wait_for(period) || exchange.peer_gone()) continue;
+        if (!exchange.answered()) co_await exchange.begin(200, "application/json");
+        co_await exchange.write(" ");
+    }
+    co_return *note->end;
+}
+
 }  // namespace
 
 Task<> handle_run(net::Exchange& exchange, Context& context) {
-    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, true);
+    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, false);
     if (!request) co_return;
     auto sink = std::make_shared<RunSink>(context);
     CommandSpec spec = request->spec;
@@ -134,11 +161,20 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
         exchange.watch_disconnect(
             [command, &context] { command->start_terminating(context.commands.kill_grace); });
     }
-    CommandEnd end = co_await command->wait(EndRule::exit_and_drain);
+    CommandEnd end;
+    if (request->keepalive.count() > 0) {
+        end = co_await wait_audibly(exchange, context.loop, command, request->keepalive);
+    } else {
+        end = co_await command->wait(EndRule::exit_and_drain);
+    }
     co_await command->detach_sink();
     if (end.survives) {
-        co_await net::respond_error(exchange, 500,
-                                    "process " + std::to_string(command->pid()) + " survives SIGKILL");
+        std::string message = "process " + std::to_string(command->pid()) + " survives SIGKILL";
+        if (exchange.answered()) {
+            exchange.abort();  // It is too late for another status.
+        } else {
+            co_await net::respond_error(exchange, 500, std::move(message));
+        }
         co_return;
     }
     co_await answer(exchange, context, *request, *sink, end);

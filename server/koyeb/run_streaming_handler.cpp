@@ -27,7 +27,7 @@ void append_error_event(std::string& out, std::string_view message) {
 }  // namespace
 
 Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
-    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, true);
+    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, false);
     if (!request) co_return;
     SseWriter writer(exchange, context.loop);
     SseSink::Options options;

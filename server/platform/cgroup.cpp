@@ -179,10 +179,14 @@ std::unique_ptr<Cgroup> CgroupPool::take() {
     return std::make_unique<Cgroup>(std::move(path), std::move(directory));
 }
 
-void CgroupPool::give_back(std::unique_ptr<Cgroup> cgroup) {
-    if (!cgroup) return;
+void CgroupPool::give_back(const Cgroup& cgroup) {
     std::lock_guard lock(impl_->mutex);
-    if (!remove_empty(cgroup->path())) impl_->leftover.push_back(cgroup->path());
+    auto known = std::find(impl_->leftover.begin(), impl_->leftover.end(), cgroup.path());
+    if (!remove_empty(cgroup.path())) {
+        if (known == impl_->leftover.end()) impl_->leftover.push_back(cgroup.path());
+    } else if (known != impl_->leftover.end()) {
+        impl_->leftover.erase(known);
+    }
 }
 
 void CgroupPool::clean_up() {

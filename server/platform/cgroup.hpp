@@ -49,10 +49,11 @@ class CgroupPool {
     bool available() const;
     // Null when there is none to be had.
     std::unique_ptr<Cgroup> take();
-    // Removes it, now or when it has become empty. None is used again: what a command as root has set in it
+    // Removes it, now or when it has become empty; asking again is fine. The object stays of use until then:
+    // whoever is left can be listed and killed. None is used again: what a command as root has set in it
     // (a freeze, limits) would meet the next one, and Linux 6.x kills whoever is cloned into a cgroup that
     // was killed once.
-    void give_back(std::unique_ptr<Cgroup> cgroup);
+    void give_back(const Cgroup& cgroup);
     // Removes whatever is empty. For the end of the daemon.
     void clean_up();
 

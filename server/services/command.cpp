@@ -1,19 +1,10 @@
 #include "services/command.hpp"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-
 #include <array>
 #include <boost/asio/post.hpp>
-#include <set>
 
-#include "base/log.hpp"
 #include "base/uuid.hpp"
-#include "platform/event.hpp"
-#include "platform/pipe.hpp"
-#include "platform/process_tree.hpp"
-#include "services/command_spawn.hpp"
+#include "services/command_impl.hpp"
 
 namespace sandbox {
 
@@ -23,8 +14,6 @@ namespace {
 
 constexpr std::size_t kReadSize = 64 * 1024;     // a pipe's default capacity: one read empties it
 constexpr std::size_t kTurnBytes = 1024 * 1024;  // then others get a turn on the loop
-constexpr Milliseconds kAfterKill{5000};
-constexpr Milliseconds kLookup{200};  // for the first look at a tree, before its leader is signalled
 constexpr int kDrainCap = 10;  // drain times after which even a busy background job does not hold up the end
 
 // Read buffers are borrowed only while there is something to read: a thousand silent commands hold none.
@@ -54,101 +43,7 @@ class ReadBuffer {
     std::unique_ptr<Bytes> bytes_;
 };
 
-struct OutputStream {
-    std::unique_ptr<ReadEnd> end;
-    bool at_end = true;
-    bool waiting = false;  // for the command to write
-    std::uint64_t bytes_read = 0;
-    std::uint64_t bytes = 0;      // delivered; behind bytes_read while the sink takes its time
-    std::uint64_t bytes_due = 0;  // read plus lying in the pipe when the leader ended
-};
-
 }  // namespace
-
-struct Command::Impl {
-    Impl(CommandEnvironment& e, SpawnedCommand spawned, std::shared_ptr<OutputSink> s, std::string marker)
-        : environment(e), sink(std::move(s)), changed(e.loop), timeout_timer(e.loop), group_timer(e.loop) {
-        tree.leader = spawned.pid;
-        cgroup = std::move(spawned.cgroup);
-        tree.marker = std::move(marker);
-        auto attach = [&](OutputStream& stream, UniqueFd fd) {
-            if (!fd) return;
-            stream.end = std::make_unique<ReadEnd>(e.loop, std::move(fd));
-            stream.at_end = false;
-        };
-        if (spawned.terminal) {
-            UniqueFd writer(::fcntl(spawned.terminal.get(), F_DUPFD_CLOEXEC, 4));
-            terminal_fd = spawned.terminal.get();
-            if (writer) input = std::make_unique<WriteEnd>(e.loop, std::move(writer));
-            attach(stream(StreamId::pty), std::move(spawned.terminal));
-        }
-        attach(stream(StreamId::stdout_), std::move(spawned.stdout_read));
-        attach(stream(StreamId::stderr_), std::move(spawned.stderr_read));
-        if (spawned.stdin_write) input = std::make_unique<WriteEnd>(e.loop, std::move(spawned.stdin_write));
-    }
-
-    ~Impl() {
-        if (cgroup) environment.cgroups->give_back(std::move(cgroup));
-    }
-    Impl(const Impl&) = delete;
-    Impl& operator=(const Impl&) = delete;
-
-    // SIGTERM (or SIGKILL, when its time has come) to the leader's process group, once.
-    void signal_group() {
-        if (exit || tree.group_termed) return;
-        tree.group_termed = true;
-        const bool killing = Clock::now() >= kill_at;
-        ::kill(-tree.leader, killing ? SIGKILL : SIGTERM);
-        if (!killing) ::kill(-tree.leader, SIGCONT);
-    }
-
-    OutputStream& stream(StreamId id) { return streams[static_cast<std::size_t>(id)]; }
-    bool all_at_end() const {
-        for (const OutputStream& s : streams) {
-            if (!s.at_end) return false;
-        }
-        return true;
-    }
-    bool silent() {
-        for (OutputStream& s : streams) {
-            if (!s.at_end && (!s.waiting || s.end->pending() > 0)) return false;
-        }
-        return true;
-    }
-    bool unkillable() const { return terminated && outcome == KillOutcome::survivors; }
-    bool delivered_what_was_due() const {
-        for (const OutputStream& s : streams) {
-            if (!s.at_end && s.bytes < s.bytes_due) return false;
-        }
-        return true;
-    }
-
-    CommandEnvironment& environment;
-    std::shared_ptr<OutputSink> sink;
-    unsigned delivering = 0;
-    TreeId tree;
-    std::unique_ptr<Cgroup> cgroup;
-    std::array<OutputStream, 3> streams;
-    std::unique_ptr<WriteEnd> input;
-    bool input_busy = false;
-    int terminal_fd = -1;
-    Event changed;
-    Timer timeout_timer;
-    Timer group_timer;
-    Clock::time_point started = Clock::now();  // start() moves it to before the spawn
-    const std::chrono::system_clock::time_point started_wall = std::chrono::system_clock::now();
-
-    std::optional<ExitRecord> exit;
-    Clock::time_point exited_at;
-    Clock::time_point last_output = started;
-    bool timed_out = false;
-
-    bool terminating = false;
-    bool terminated = false;
-    bool killed_by_us = false;
-    Clock::time_point kill_at;
-    KillOutcome outcome = KillOutcome::gone;
-};
 
 Command::Command(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Command::~Command() = default;
@@ -159,10 +54,12 @@ Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::sta
     const Clock::time_point asked = Clock::now();
     environment.reaper.begin_spawn();
     auto job = [&environment, &spec, &marker] { return spawn_command(environment, spec, marker); };
+    std::vector<std::string> paths;
+    if (!spec.cwd.empty()) paths.push_back(spec.cwd);
     std::optional<SpawnOutcome> spawned;
     std::exception_ptr failure;
     try {
-        spawned.emplace(co_await environment.spawn_pool.run(job));
+        spawned.emplace(co_await environment.spawn_pool.run_on(std::move(paths), job));
     } catch (...) {
         failure = std::current_exception();
     }
@@ -220,6 +117,7 @@ void Command::on_exit(const ExitRecord& record) {
         if (!stream.at_end) stream.bytes_due = stream.bytes_read + stream.end->pending();
     }
     --impl_->environment.commands_running;
+    impl_->give_back_cgroup();
     impl_->changed.notify();
 }
 
@@ -315,141 +213,6 @@ Task<> Command::detach_sink() {
     auto self = shared_from_this();
     impl_->sink.reset();
     while (impl_->delivering > 0) co_await impl_->changed.wait();
-}
-
-void Command::start_terminating(Milliseconds grace) {
-    Impl& impl = *impl_;
-    Clock::time_point kill_at = Clock::now() + grace;
-    if (impl.terminating) {
-        impl.kill_at = std::min(impl.kill_at, kill_at);
-        impl.changed.notify();
-        return;
-    }
-    impl.terminating = true;
-    impl.kill_at = kill_at;
-    auto self = shared_from_this();
-    if (!impl.exit) impl.killed_by_us = true;
-    // A cgroup loses nobody, so the leader may go at once. Without one, those who only hang on it by their
-    // parent link are looked up first; a machine too busy for that does not hold up the kill.
-    if (impl.cgroup) {
-        impl.signal_group();
-    } else {
-        impl.group_timer.start(kLookup, [self] { self->impl_->signal_group(); });
-    }
-    spawn_task(impl.environment.loop, "end of a tree", run_termination(self));
-}
-
-Task<> Command::run_termination(std::shared_ptr<Command> self) {
-    Impl& impl = *self->impl_;
-    std::set<ProcessKey> termed;
-    bool seen_living = !impl.exit;
-    Milliseconds pause{2};
-    std::optional<Clock::time_point> give_up;
-    if (!impl.cgroup) {
-        TreeId tree = impl.tree;
-        auto look = [&tree, &termed] { return signal_tree(tree, nullptr, 0, termed); };
-        if (co_await impl.environment.work_pool.run(look) > 0) seen_living = true;
-        impl.tree.known = std::move(tree.known);
-        impl.group_timer.cancel();
-        impl.signal_group();
-    }
-    for (;;) {
-        bool killing = Clock::now() >= impl.kill_at;
-        if (killing && !give_up) give_up = Clock::now() + kAfterKill;
-        if (killing && !impl.exit) ::kill(-impl.tree.leader, SIGKILL);
-        TreeId tree = impl.tree;
-        const Cgroup* cgroup = impl.cgroup.get();
-        auto job = [&tree, cgroup, &termed, killing] {
-            if (killing && cgroup != nullptr) cgroup->kill();
-            // SIGKILL goes out again and again: a fork may have slipped through the scan.
-            std::set<ProcessKey> fresh;
-            return signal_tree(tree, cgroup, killing ? SIGKILL : SIGTERM, killing ? fresh : termed);
-        };
-        std::size_t living = co_await impl.environment.work_pool.run(job);
-        impl.tree.known = std::move(tree.known);
-        if (living > 0 || !impl.exit) seen_living = true;
-        // The dead are gone for good: whoever asks for their numbers next finds nothing.
-        if (living == 0) impl.environment.reaper.sweep();
-        if (living == 0 && impl.exit) {
-            impl.outcome = seen_living ? KillOutcome::gone : KillOutcome::nothing_left;
-            break;
-        }
-        if (give_up && Clock::now() >= *give_up) {
-            impl.outcome = KillOutcome::survivors;
-            log::error("processes survive SIGKILL", {{"pid", impl.tree.leader}, {"living", living}});
-            break;
-        }
-        auto until_kill = std::chrono::ceil<Milliseconds>(impl.kill_at - Clock::now());
-        Milliseconds nap = killing ? pause : std::clamp(until_kill, Milliseconds(1), pause);
-        co_await impl.changed.wait_for(nap);
-        pause = std::min(pause * 2, Milliseconds(50));
-    }
-    impl.terminating = false;
-    impl.terminated = true;
-    impl.changed.notify();
-}
-
-Task<KillOutcome> Command::terminate(Milliseconds grace) {
-    auto self = shared_from_this();
-    start_terminating(grace);
-    while (impl_->terminating) co_await impl_->changed.wait();
-    co_return impl_->outcome;
-}
-
-Task<Result<>> Command::signal(int number, bool tree) {
-    auto self = shared_from_this();
-    Impl& impl = *impl_;
-    if (!tree) {
-        if (impl.exit) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};
-        if (::kill(impl.tree.leader, number) != 0) co_return sys_error("signal", errno);
-        co_return Result<>();
-    }
-    TreeId id = impl.tree;
-    const Cgroup* cgroup = impl.cgroup.get();
-    auto job = [&id, cgroup, number] {
-        std::set<ProcessKey> signalled;
-        return signal_tree(id, cgroup, number, signalled);
-    };
-    std::size_t living = co_await impl.environment.work_pool.run(job);
-    if (living == 0) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};
-    co_return Result<>();
-}
-
-Task<Result<>> Command::write_stdin(std::string bytes, const bool* give_up) {
-    auto self = shared_from_this();
-    Impl& impl = *impl_;
-    auto given_up = [give_up] { return give_up != nullptr && *give_up; };
-    while (impl.input_busy && !given_up()) co_await impl.changed.wait();  // Writers take turns; none is torn.
-    if (given_up()) co_return Error{Errc::cancelled, "write given up", ECANCELED};
-    if (!stdin_open()) co_return Error{Errc::failed_precondition, "stdin is not open", EPIPE};
-    impl.input_busy = true;
-    Result<> written = co_await impl.input->write_all(bytes, give_up);
-    impl.input_busy = false;
-    bool broken = !written && written.error().code != Errc::cancelled;
-    if (broken && impl.input && impl.terminal_fd < 0) impl.input->close();
-    impl.changed.notify();
-    co_return written;
-}
-
-void Command::wake_stdin_writers() {
-    if (impl_->input) impl_->input->interrupt();
-    impl_->changed.notify();
-}
-
-Result<> Command::close_stdin() {
-    if (has_pty())
-        return Error{Errc::failed_precondition, "a terminal has no end of input; send Ctrl-D (0x04)", 0};
-    if (impl_->input) impl_->input->close();
-    return Result<>();
-}
-
-Result<> Command::resize(PtySize size) {
-    if (!has_pty()) return Error{Errc::failed_precondition, "process has no terminal", ENOTTY};
-    winsize window{};
-    window.ws_col = size.columns;
-    window.ws_row = size.rows;
-    if (::ioctl(impl_->terminal_fd, TIOCSWINSZ, &window) != 0) return sys_error("resize", errno);
-    return Result<>();
 }
 
 }  // namespace sandbox

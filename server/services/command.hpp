@@ -14,6 +14,7 @@
 #include "platform/blocking_pool.hpp"
 #include "platform/cgroup.hpp"
 #include "platform/reaper.hpp"
+#include "platform/spool.hpp"
 #include "services/output.hpp"
 
 namespace sandbox {
@@ -41,7 +42,6 @@ struct CommandSpec {
     StdinMode stdin_mode = StdinMode::null;
     std::optional<PtySize> pty;  // a terminal instead of the three pipes
     Milliseconds timeout{0};     // then the tree is ended and the end says timed_out; 0: none
-    int oom_score_adj = 0;
 };
 
 struct CommandError {
@@ -89,6 +89,8 @@ struct CommandEnvironment {
     Milliseconds kill_grace{5000};
     int null_fd = -1;               // /dev/null, opened at start
     CgroupPool* cgroups = nullptr;  // null: none
+    // Of commands: above our own, so that the kernel takes them first when memory is short. 0: as ours.
+    int oom_score_adj = 0;
     std::uint64_t commands_started = 0;
     std::uint64_t commands_running = 0;
     std::uint64_t output_bytes = 0;
@@ -131,10 +133,12 @@ class Command : public std::enable_shared_from_this<Command> {
     // Signals the leader, or the whole tree. failed_precondition when nothing is left to signal.
     Task<Result<>> signal(int number, bool tree);
 
-    // Suspends while the pipe (or the terminal) is full. failed_precondition when stdin is not open. Once
-    // `*give_up` is true and wake_stdin_writers() was called, the rest is left out and the error is
-    // cancelled.
-    Task<Result<>> write_stdin(std::string bytes, const bool* give_up = nullptr);
+    // Suspends while the pipe (or the terminal) is full. What one call writes stays together, however many
+    // write at the same time. failed_precondition when stdin is not open.
+    Task<Result<>> write_stdin(std::string bytes);
+    // The same for any amount; `done` counts the bytes that were taken. Once `*give_up` is true and
+    // wake_stdin_writers() was called, the rest is left out and the error is cancelled.
+    Task<Result<>> write_stdin(Spool& bytes, std::uint64_t& done, const bool* give_up = nullptr);
     void wake_stdin_writers();
     // Ends stdin: the command reads end of file. Not for a terminal.
     Result<> close_stdin();
@@ -146,6 +150,8 @@ class Command : public std::enable_shared_from_this<Command> {
     void start_pumps();
     Task<> pump(StreamId stream, std::shared_ptr<Command> self);
     Task<> run_termination(std::shared_ptr<Command> self);
+    Task<Result<>> take_input(const bool* give_up);
+    void give_input_back(const Result<>& written);
     CommandEnd end_record() const;
     void on_exit(const ExitRecord& record);
     std::unique_ptr<Impl> impl_;

@@ -227,7 +227,7 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
     }
     child.cwd = spec.cwd;
     child.nofile_soft = environment.nofile_soft;
-    child.oom_score_adj = spec.oom_score_adj;
+    child.oom_score_adj = environment.oom_score_adj;
 
     SpawnedCommand command;
     Terminal terminal;
@@ -270,7 +270,7 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
     if (command.cgroup) child.cgroup_fd = command.cgroup->fd();
     Result<pid_t> pid = spawn(child);
     if (!pid) {
-        if (command.cgroup) environment.cgroups->give_back(std::move(command.cgroup));
+        if (command.cgroup) environment.cgroups->give_back(*command.cgroup);
         return not_started(pid.error());
     }
     if (command.cgroup) command.cgroup->close_fd();

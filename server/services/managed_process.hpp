@@ -73,8 +73,12 @@ class ManagedProcess {
     // What was asked for, as one line: the shell command, or the words of args.
     std::string command_text() const;
     Command& command() const { return *command_; }
+    const std::shared_ptr<Command>& shared_command() const { return command_; }
     LogStore& log() const { return *log_; }
     const std::shared_ptr<LogStore>& shared_log() const { return log_; }
+    // Whether whoever started it wants its log told as bytes rather than as text.
+    bool tells_bytes() const { return tells_bytes_; }
+    void tell_bytes(bool on) { tells_bytes_ = on; }
     // Live output. Its end comes when the leader has ended and all pipes are at their end; after end_early()
     // what is in the pipes at the leader's end is all that is waited for.
     OutputHub& output() const { return *hub_; }
@@ -104,6 +108,7 @@ class ManagedProcess {
     const std::shared_ptr<LogStore> log_;
     const std::shared_ptr<OutputHub> hub_;
     bool end_early_ = false;
+    bool tells_bytes_ = false;
     std::optional<CommandEnd> end_;
     std::optional<std::chrono::system_clock::time_point> ended_at_;
     bool log_complete_ = false;

@@ -56,6 +56,38 @@ test('the exact text can be had back', async () => {
     }
 });
 
+test('exact bytes, for a process that was started so and for a reader who asks', async () => {
+    const cmd = `printf 'a\\377\\0\\r\\n\\nno end'`;
+    const wanted = Buffer.from('a\xff\0\r\n\nno end', 'latin1');
+    const bytesOf = (text) => {
+        const events = text.split('\n').filter((line) => line.startsWith('data: {"timestamp"')).map((line) => JSON.parse(line.slice(6)));
+        for (const event of events) assert.deepEqual([event.encoding, event.eol], ['base64', undefined]);
+        return Buffer.concat(events.map((event) => Buffer.from(event.data, 'base64')));
+    };
+    const exact = await d.start(cmd, { encoding: 'base64' });
+    assert.deepEqual(bytesOf((await d.get(`/process_logs_streaming?id=${exact.id}`)).text), wanted);
+    const asText = await d.get(`/process_logs_streaming?id=${exact.id}&encoding=utf-8`);
+    assert.ok(asText.text.includes('"data":"a\\ufffd\\u0000","eol":"\\r\\n"'), asText.text);
+    const plain = await d.start(cmd);
+    assert.deepEqual(bytesOf((await d.get(`/process_logs_streaming?id=${plain.id}&encoding=base64`)).text), wanted);
+    assert.equal((await d.get(`/process_logs_streaming?id=${plain.id}&encoding=hex`)).status, 400);
+});
+
+test('keep-alive comments, when asked for', async () => {
+    const { id } = await d.start('sleep 1.5');
+    const { text } = await d.get(`/process_logs_streaming?id=${id}&keepalive=1`);
+    assert.ok(text.startsWith(': '), text);
+    const silent = await d.start('sleep 0.3');
+    assert.equal((await d.get(`/process_logs_streaming?id=${silent.id}`)).text, 'event: complete\ndata: {"message": "stream ended"}\n\n');
+});
+
+test('HEAD of a running process\'s log ends at once', async () => {
+    const { id } = await d.start('sleep 371');
+    const answer = await d.request('HEAD', `/process_logs_streaming?id=${id}`);
+    assert.deepEqual([answer.status, answer.text], [200, '']);
+    assert.equal((await d.post('/kill_process', { id })).status, 200);
+});
+
 test('a silent process: the headers leave at once, lines come as they are written', async () => {
     const raw = await RawSocket.connect(d.port);
     const { id } = await d.start('sleep 0.7; echo late; sleep 351');

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import net from 'node:net';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { delay, eventually, finish, isAlive, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
 import { RawSocket, rawRequest } from './support/raw.mjs';
@@ -228,6 +229,24 @@ describe('signal_process', () => {
     });
 });
 
+test('stdin that comes with the start', async () => {
+    const text = await d.start('cat; echo over', { stdin: 'one\ntwö\n' });
+    await d.ended(text.id);
+    assert.deepEqual(await logsOf(text.id), ['one', 'twö', 'over']);
+    const bytes = await d.start('od -An -tx1', { stdin: 'AP8K', stdin_encoding: 'base64' });
+    await d.ended(bytes.id);
+    assert.deepEqual(await logsOf(bytes.id), [' 00 ff 0a']);
+    const large = 'x'.repeat(slow ? 200_000 : 3_000_000);
+    const slowly = await d.start('sleep 0.3; wc -c', { stdin: large });
+    await d.ended(slowly.id);
+    assert.deepEqual((await logsOf(slowly.id)).map(Number), [large.length]);
+    const unread = await d.start('exec <&-; exit 3', { stdin: large });
+    assert.equal((await d.ended(unread.id)).exit_code, 3);
+    for (const fields of [{ stdin: 5 }, { stdin: '%', stdin_encoding: 'base64' }, { stdin: [] }]) {
+        assert.equal((await d.post('/start_process', { cmd: 'true', ...fields })).status, 400, JSON.stringify(fields));
+    }
+});
+
 describe('send_stdin', () => {
     const send = (body) => d.post('/send_stdin', body);
     test('text, bytes, and the end', async () => {
@@ -248,6 +267,14 @@ describe('send_stdin', () => {
         assert.equal((await send({ id, data: '', close: true })).status, 200);
         await d.ended(id);
         assert.deepEqual((await logsOf(id)).map((l) => l.trim()), [String(piece.length * count)]);
+    });
+    test('requests at the same time do not mix their data', async () => {
+        const { id } = await d.start(`tr -s 'a-d'`, { stdin: true });
+        const size = slow ? 200_000 : 2_000_000;
+        await Promise.all(['a', 'b', 'c', 'd'].map((c) => send({ id, data: c.repeat(size) })));
+        assert.equal((await send({ id, close: true })).status, 200);
+        await d.ended(id);
+        assert.equal([...(await logsOf(id))[0]].sort().join(''), 'abcd');
     });
     test('a sender that leaves while the process does not read is let go of, and others can go on', async () => {
         const gate = `${d.tmp}/gate`;
@@ -280,6 +307,22 @@ describe('send_stdin', () => {
         assert.equal(bad.status, 400);
         await kill(closed.id);
     });
+});
+
+test('an ended process that is kept leaves no cgroup behind', async (t) => {
+    const mount = fs.readFileSync('/proc/mounts', 'utf8').split('\n').find((line) => line.startsWith('cgroup2 '))?.split(' ')[1];
+    const own = mount && path.join(mount, fs.readFileSync(`/proc/${d.pid}/cgroup`, 'utf8').match(/^0::(.*)$/m)[1]);
+    const groups = own && path.join(own, `sandbox-executor-${d.pid}`);
+    if (!groups || !fs.existsSync(groups)) return t.skip('the daemon has no cgroups here');
+    const list = () => fs.readdirSync(groups, { withFileTypes: true }).filter((e) => e.isDirectory()).length;
+    await eventually(() => list() === 0, 'the cgroups of earlier tests');
+    const jobs = await Promise.all(Array.from({ length: 20 }, (_, i) => d.start(`exit ${i}`)));
+    await Promise.all(jobs.map(({ id }) => d.ended(id)));
+    const daemonised = await d.start('setsid sleep 351 >/dev/null 2>&1 &');
+    await d.ended(daemonised.id);
+    assert.equal(list(), 1);
+    assert.equal((await kill(daemonised.id)).json.success, true);
+    assert.equal(list(), 0);
 });
 
 test('the last thousand ended processes are kept, running ones always', async () => {

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import { describe, test } from 'node:test';
 import { delay, eventually, finish, isAlive, isRoot, slow, useDaemon } from './support/daemon.mjs';
 import { curl } from './support/http.mjs';
+import { RawSocket, rawRequest } from './support/raw.mjs';
 import { settings } from './support/settings.mjs';
 
 const d = useDaemon({ env: { [settings.killGrace]: '0.5' } });
@@ -83,8 +84,8 @@ describe('requests that are refused', () => {
     });
     test('values that make no sense', async () => {
         for (const fields of [
-            { timeout: -1 }, { on_disconnect: 'maybe' }, { encoding: 'rot13' }, { stdin: '%%%', stdin_encoding: 'base64' },
-            { stdin: 'x', stdin_encoding: 'utf-7' },
+            { timeout: -1 }, { timeout: 1e300 }, { timeout: '1' }, { timeout: true }, { on_disconnect: 'maybe' }, { encoding: 'rot13' }, { stdin: '%%%', stdin_encoding: 'base64' },
+            { stdin: 'x', stdin_encoding: 'utf-7' }, { stdin: true }, { stdin: 1 }, { stats: 'yes' }, { user: 1.5 },
         ]) {
             const answer = await d.post('/run', { cmd: 'true', ...fields });
             assert.equal(answer.status, 400, JSON.stringify(fields));
@@ -104,7 +105,8 @@ describe('requests that are refused', () => {
         for (const body of [
             ' \r\n\t{"cmd":"echo ok"} \n', '{"cmd":"false","cmd":"echo ok"}', '{"\\u0063md":"echo ok"}',
             '{"cmd":"echo ok","unknown":{"a":[1,{"b":null}]}}', '{"cmd":"echo ok","cwd":null,"env":null,"timeout":null}',
-            '{"cmd":"echo ok","cwd":"","env":{}}',
+            '{"cmd":"echo ok","cwd":"","env":{}}', `{"x":${'['.repeat(9000)}${']'.repeat(9000)},"cmd":"echo ok"}`,
+            '{"cmd":"echo ok","stdin":false,"timeout":0}',
         ]) {
             const answer = await d.post('/run', body, { headers: { 'Content-Type': 'text/plain' } });
             assert.equal(answer.json.stdout, 'ok\n', body);
@@ -178,6 +180,8 @@ describe('directory and environment', () => {
         assert.equal(group, session, 'the session leader is the group leader');
         const limit = fs.readFileSync('/proc/self/limits', 'latin1').match(/Max open files\s+(\S+)/)[1];
         assert.equal((await d.run('ulimit -n')).stdout.trim(), limit === 'unlimited' ? 'unlimited' : limit);
+        const own = Number(fs.readFileSync(`/proc/${d.pid}/oom_score_adj`, 'latin1'));
+        assert.equal(Number((await d.run('cat /proc/self/oom_score_adj')).stdout), Math.min(own + 100, 1000));
     });
 });
 
@@ -328,6 +332,23 @@ describe('disconnects', () => {
         child.kill('SIGKILL');
         await d.noSurvivors('the end');
     });
+});
+
+test('blanks before the answer, when asked for', async () => {
+    const raw = await RawSocket.connect(d.port);
+    raw.write(rawRequest('POST', '/run', d.secret, { cmd: 'sleep 0.5; echo out; exit 3', keepalive: 0.1 }));
+    assert.equal((await raw.head()).status, 200);
+    const text = (await raw.until((buffer) => buffer.includes('0\r\n\r\n') && buffer)).toString();
+    raw.close();
+    assert.ok(text.startsWith('1\r\n \r\n1\r\n \r\n'), text);
+    const answer = await d.post('/run', { cmd: 'sleep 0.3; echo out; exit 3', keepalive: 0.1 });
+    assert.deepEqual(answer.json, { stdout: 'out\n', stderr: '', error: 'Non-zero exit code', code: 3 });
+    assert.equal((await d.post('/run', { cmd: 'true', keepalive: -1 })).status, 400);
+    const gone = await RawSocket.connect(d.port);
+    gone.write(rawRequest('POST', '/run', d.secret, { cmd: 'sleep 377', keepalive: 0.05 }));
+    await gone.head();
+    gone.close();
+    await d.noSurvivors();
 });
 
 test('two hundred at once', async () => {

@@ -388,6 +388,36 @@ TEST_F(CommandTest, StdinTakesAnyAmountInOrder) {
     EXPECT_EQ(run(command->write_stdin("x")).error().code, Errc::failed_precondition);
 }
 
+Task<> write_spool(std::shared_ptr<Command> command, Spool& bytes, std::uint64_t& done,
+                   std::optional<Result<>>& result) {
+    result.emplace(co_await command->write_stdin(bytes, done));
+}
+
+TEST_F(CommandTest, WhatOneWriterSendsStaysTogether) {
+    CommandSpec spec = argv({"cat"});
+    spec.stdin_mode = StdinMode::pipe;
+    auto command = start(spec);
+    SpillDir directory("", "");
+    std::vector<std::unique_ptr<Spool>> spools;
+    std::vector<std::optional<Result<>>> results(3);
+    std::vector<std::uint64_t> done(results.size());
+    std::string expected;
+    for (std::size_t i = 0; i < results.size(); ++i) {
+        std::string text(500'000, static_cast<char>('a' + i));
+        expected += text;
+        spools.push_back(std::make_unique<Spool>(work_pool_, directory, 1000));
+        EXPECT_TRUE(run(spools.back()->append(text)));
+    }
+    for (std::size_t i = 0; i < results.size(); ++i) {
+        spawn_task(loop_, "writer", write_spool(command, *spools[i], done[i], results[i]));
+    }
+    for (auto& result : results) drive_until([&] { return result.has_value(); });
+    EXPECT_TRUE(command->close_stdin());
+    EXPECT_EQ(run(command->wait(EndRule::exit_and_eof)).exit.status.code(), 0);
+    EXPECT_TRUE(sink_->out() == expected);
+    EXPECT_EQ(done, (std::vector<std::uint64_t>{500'000, 500'000, 500'000}));
+}
+
 TEST_F(CommandTest, ACommandThatDoesNotReadHoldsUpItsWriterUntilItEnds) {
     CommandSpec spec = shell("exec sleep 1000");
     spec.stdin_mode = StdinMode::pipe;

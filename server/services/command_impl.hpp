@@ -1,0 +1,117 @@
+#pragma once
+// What a Command consists of. Private to command*.cpp: streams and the end are in command.cpp, the end of the
+// tree in command_termination.cpp, input in command_input.cpp.
+
+#include <fcntl.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+
+#include "platform/event.hpp"
+#include "platform/pipe.hpp"
+#include "platform/process_tree.hpp"
+#include "services/command.hpp"
+#include "services/command_spawn.hpp"
+
+namespace sandbox {
+
+struct OutputStream {
+    std::unique_ptr<ReadEnd> end;
+    bool at_end = true;
+    bool waiting = false;  // for the command to write
+    std::uint64_t bytes_read = 0;
+    std::uint64_t bytes = 0;      // delivered; behind bytes_read while the sink takes its time
+    std::uint64_t bytes_due = 0;  // read plus lying in the pipe when the leader ended
+};
+
+struct Command::Impl {
+    Impl(CommandEnvironment& e, SpawnedCommand spawned, std::shared_ptr<OutputSink> s, std::string marker)
+        : environment(e), sink(std::move(s)), changed(e.loop), timeout_timer(e.loop), group_timer(e.loop) {
+        tree.leader = spawned.pid;
+        cgroup = std::move(spawned.cgroup);
+        tree.marker = std::move(marker);
+        auto attach = [&](OutputStream& stream, UniqueFd fd) {
+            if (!fd) return;
+            stream.end = std::make_unique<ReadEnd>(e.loop, std::move(fd));
+            stream.at_end = false;
+        };
+        if (spawned.terminal) {
+            UniqueFd writer(::fcntl(spawned.terminal.get(), F_DUPFD_CLOEXEC, 4));
+            terminal_fd = spawned.terminal.get();
+            if (writer) input = std::make_unique<WriteEnd>(e.loop, std::move(writer));
+            attach(stream(StreamId::pty), std::move(spawned.terminal));
+        }
+        attach(stream(StreamId::stdout_), std::move(spawned.stdout_read));
+        attach(stream(StreamId::stderr_), std::move(spawned.stderr_read));
+        if (spawned.stdin_write) input = std::make_unique<WriteEnd>(e.loop, std::move(spawned.stdin_write));
+    }
+
+    ~Impl() { give_back_cgroup(); }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+
+    // It goes as soon as nobody lives in it. Its path finds those who do until then, and nobody afterwards.
+    void give_back_cgroup() {
+        if (cgroup) environment.cgroups->give_back(*cgroup);
+    }
+
+    // SIGTERM (or SIGKILL, when its time has come) to the leader's process group, once.
+    void signal_group() {
+        if (exit || tree.group_termed) return;
+        tree.group_termed = true;
+        const bool killing = std::chrono::steady_clock::now() >= kill_at;
+        ::kill(-tree.leader, killing ? SIGKILL : SIGTERM);
+        if (!killing) ::kill(-tree.leader, SIGCONT);
+    }
+
+    OutputStream& stream(StreamId id) { return streams[static_cast<std::size_t>(id)]; }
+    bool all_at_end() const {
+        for (const OutputStream& s : streams) {
+            if (!s.at_end) return false;
+        }
+        return true;
+    }
+    bool silent() {
+        for (OutputStream& s : streams) {
+            if (!s.at_end && (!s.waiting || s.end->pending() > 0)) return false;
+        }
+        return true;
+    }
+    bool unkillable() const { return terminated && outcome == KillOutcome::survivors; }
+    bool delivered_what_was_due() const {
+        for (const OutputStream& s : streams) {
+            if (!s.at_end && s.bytes < s.bytes_due) return false;
+        }
+        return true;
+    }
+
+    CommandEnvironment& environment;
+    std::shared_ptr<OutputSink> sink;
+    unsigned delivering = 0;
+    TreeId tree;
+    std::unique_ptr<Cgroup> cgroup;
+    std::array<OutputStream, 3> streams;
+    std::unique_ptr<WriteEnd> input;
+    bool input_busy = false;  // a writer has its turn
+    int terminal_fd = -1;
+    Event changed;
+    Timer timeout_timer;
+    Timer group_timer;
+    std::chrono::steady_clock::time_point started =
+        std::chrono::steady_clock::now();  // start() moves it to before the spawn
+    const std::chrono::system_clock::time_point started_wall = std::chrono::system_clock::now();
+
+    std::optional<ExitRecord> exit;
+    std::chrono::steady_clock::time_point exited_at;
+    std::chrono::steady_clock::time_point last_output = started;
+    bool timed_out = false;
+
+    bool terminating = false;
+    bool terminated = false;
+    bool killed_by_us = false;
+    std::chrono::steady_clock::time_point kill_at;
+    KillOutcome outcome = KillOutcome::gone;
+};
+
+}  // namespace sandbox

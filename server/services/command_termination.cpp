@@ -1,0 +1,117 @@
+// The end of a command's tree, and signals to it.
+
+#include <set>
+
+#include "base/log.hpp"
+#include "services/command_impl.hpp"
+
+namespace sandbox {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr Milliseconds kAfterKill{5000};
+constexpr Milliseconds kLookup{200};  // for the first look at a tree, before its leader is signalled
+
+}  // namespace
+
+void Command::start_terminating(Milliseconds grace) {
+    Impl& impl = *impl_;
+    Clock::time_point kill_at = Clock::now() + grace;
+    if (impl.terminating) {
+        impl.kill_at = std::min(impl.kill_at, kill_at);
+        impl.changed.notify();
+        return;
+    }
+    impl.terminating = true;
+    impl.kill_at = kill_at;
+    auto self = shared_from_this();
+    if (!impl.exit) impl.killed_by_us = true;
+    // A cgroup loses nobody, so the leader may go at once. Without one, those who only hang on it by their
+    // parent link are looked up first; a machine too busy for that does not hold up the kill.
+    if (impl.cgroup) {
+        impl.signal_group();
+    } else {
+        impl.group_timer.start(kLookup, [self] { self->impl_->signal_group(); });
+    }
+    spawn_task(impl.environment.loop, "end of a tree", run_termination(self));
+}
+
+Task<> Command::run_termination(std::shared_ptr<Command> self) {
+    Impl& impl = *self->impl_;
+    std::set<ProcessKey> termed;
+    bool seen_living = !impl.exit;
+    Milliseconds pause{2};
+    std::optional<Clock::time_point> give_up;
+    if (!impl.cgroup) {
+        TreeId tree = impl.tree;
+        auto look = [&tree, &termed] { return signal_tree(tree, nullptr, 0, termed); };
+        if (co_await impl.environment.work_pool.run(look) > 0) seen_living = true;
+        impl.tree.known = std::move(tree.known);
+        impl.group_timer.cancel();
+        impl.signal_group();
+    }
+    for (;;) {
+        bool killing = Clock::now() >= impl.kill_at;
+        if (killing && !give_up) give_up = Clock::now() + kAfterKill;
+        if (killing && !impl.exit) ::kill(-impl.tree.leader, SIGKILL);
+        TreeId tree = impl.tree;
+        const Cgroup* cgroup = impl.cgroup.get();
+        auto job = [&tree, cgroup, &termed, killing] {
+            if (killing && cgroup != nullptr) cgroup->kill();
+            // SIGKILL goes out again and again: a fork may have slipped through the scan.
+            std::set<ProcessKey> fresh;
+            return signal_tree(tree, cgroup, killing ? SIGKILL : SIGTERM, killing ? fresh : termed);
+        };
+        std::size_t living = co_await impl.environment.work_pool.run(job);
+        impl.tree.known = std::move(tree.known);
+        if (living > 0 || !impl.exit) seen_living = true;
+        // The dead are gone for good: whoever asks for their numbers next finds nothing.
+        if (living == 0) impl.environment.reaper.sweep();
+        if (living == 0 && impl.exit) {
+            impl.outcome = seen_living ? KillOutcome::gone : KillOutcome::nothing_left;
+            break;
+        }
+        if (give_up && Clock::now() >= *give_up) {
+            impl.outcome = KillOutcome::survivors;
+            log::error("processes survive SIGKILL", {{"pid", impl.tree.leader}, {"living", living}});
+            break;
+        }
+        auto until_kill = std::chrono::ceil<Milliseconds>(impl.kill_at - Clock::now());
+        Milliseconds nap = killing ? pause : std::clamp(until_kill, Milliseconds(1), pause);
+        co_await impl.changed.wait_for(nap);
+        pause = std::min(pause * 2, Milliseconds(50));
+    }
+    impl.give_back_cgroup();
+    impl.terminating = false;
+    impl.terminated = true;
+    impl.changed.notify();
+}
+
+Task<KillOutcome> Command::terminate(Milliseconds grace) {
+    auto self = shared_from_this();
+    start_terminating(grace);
+    while (impl_->terminating) co_await impl_->changed.wait();
+    co_return impl_->outcome;
+}
+
+Task<Result<>> Command::signal(int number, bool tree) {
+    auto self = shared_from_this();
+    Impl& impl = *impl_;
+    if (!tree) {
+        if (impl.exit) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};
+        if (::kill(impl.tree.leader, number) != 0) co_return sys_error("signal", errno);
+        co_return Result<>();
+    }
+    TreeId id = impl.tree;
+    const Cgroup* cgroup = impl.cgroup.get();
+    auto job = [&id, cgroup, number] {
+        std::set<ProcessKey> signalled;
+        return signal_tree(id, cgroup, number, signalled);
+    };
+    std::size_t living = co_await impl.environment.work_pool.run(job);
+    if (living == 0) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};
+    co_return Result<>();
+}
+
+}  // namespace sandbox
