@@ -41,7 +41,7 @@ struct ForwarderMetrics {
     std::size_t active = 0;  // connections now
 };
 
-// Loop thread. SIGPIPE must be ignored in the process, because splice(2) has no flag against it.
+// Loop thread. SIGPIPE must be blocked or ignored in the process, because splice(2) has no flag against it.
 class Forwarder {
   public:
     // Takes over a listener as of listen_tcp() and starts. A change of `binding` ends the relays of the old

@@ -35,7 +35,7 @@ Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
     SANDBOX_TRY(spec.args, value_or(fields.string_list("args")));
     SANDBOX_TRY(spec.env, value_or(fields.string_map("env")));
     SANDBOX_TRY(spec.cwd, fields.string_or("cwd", ""));
-    SANDBOX_TRY(spec.user, text_or_number(fields, "user"));
+    SANDBOX_TRY(spec.user, fields.string_or("user", ""));
     SANDBOX_TRY(request.tag, fields.string_or("tag", ""));
     SANDBOX_TRY(spec.timeout, seconds_field(fields, "timeout"));
     SANDBOX_TRY(request.keepalive, seconds_field(fields, "keepalive"));

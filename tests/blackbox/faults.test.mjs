@@ -305,13 +305,14 @@ describe('a hung file system', () => {
     test('stops no file route for others', { skip }, async () => {
         await hung(async (daemon, send) => {
             fs.symlinkSync('hung/below', daemon.file('link'));
+            fs.writeFileSync(daemon.file('here'), 'x');
             const paths = ['hung', 'hung/x', 'link/y', `${daemon.work}/hung/z`];
             for (let i = 0; i < 200; ++i) {
                 const path = paths[i % paths.length];
                 send('/read_file', { path });
                 if (i % 4 === 0) send('/write_file', { path: `${path}/w`, content: 'x' });
                 if (i % 4 === 1) send('/stat', { path: `${path}/s` });
-                if (i % 4 === 2) send('/move', { source: daemon.file('none'), destination: `${path}/m` });
+                if (i % 4 === 2) send('/move', { source: daemon.file('here'), destination: `${path}/m` });
                 if (i % 4 === 3) send('/list_dir', { path: `${path}/d` });
             }
             await delay(200);
