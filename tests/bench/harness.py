@@ -140,9 +140,9 @@ def request_text(path, body=None, method=None, length=None, headers=""):
     return text + f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n{data}"
 
 
-def tool(name, *args, env=None):
+def tool(name, *args, env=None, patience=PATIENCE):
     """Runs bench_NAME, a program of load/, and gives what it tells."""
-    done = subprocess.run([BUILD / f"bench_{name}", *map(str, args)], capture_output=True, text=True, timeout=PATIENCE,
+    done = subprocess.run([BUILD / f"bench_{name}", *map(str, args)], capture_output=True, text=True, timeout=patience,
                           env=env)
     if done.returncode != 0:
         raise RuntimeError(f"bench_{name}: {done.stderr.strip()}")

@@ -19,7 +19,7 @@ def line_script(size):
 
 
 def transfer(port, request, check):
-    result = tool("transfer", port, request)
+    result = tool("transfer", port, request, patience=600)
     tail = bytes.fromhex(result["tail"]).decode("utf-8", "replace")
     if result["status"] != 200:
         raise RuntimeError(f"status {result['status']}: {tail}")
