@@ -7,6 +7,7 @@ import shutil
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -43,9 +44,10 @@ def memory_bytes(pid, field):
 
 
 class Workspace:
-    """A directory for the files of a run; with it go all that still runs."""
+    """A directory for the files of a run; with it go all that still runs, also when we are told to end."""
 
     def __init__(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         self.path = Path(tempfile.mkdtemp(prefix="sandbox-bench-"))
         self.children = []
 

@@ -1,7 +1,8 @@
 """Output of commands, against the pipeline that produces it, timed alone with its output thrown away."""
 
+import peers
 from harness import Daemon, Options, in_turn, median, median_ratio, request_text, shell_seconds, tool
-from table import at_least, at_most, compared
+from table import at_least, at_most, bounded, compared
 
 MB = 1_000_000
 
@@ -28,15 +29,21 @@ def transfer(port, request, check):
 
 
 def measure(workspace, path, script, check):
-    """Seconds of ours and of the pipeline, in turn, and the daemon's peak of memory."""
+    """Seconds of ours, of the pipeline and of a bare relay, in turn, and the daemon's peak of memory."""
     request = workspace.file("request", request_text(path, {"cmd": script}))
-    with Daemon(workspace) as daemon:
-        a, b = in_turn(lambda: transfer(daemon.port, request, check), lambda: shell_seconds(script))
-        return a, b, daemon.peak()
+    with Daemon(workspace) as daemon, peers.Bare(workspace, "bare_run", script) as bare:
+        sides = in_turn(lambda: transfer(daemon.port, request, check), lambda: shell_seconds(script),
+                        lambda: transfer(bare.port, request, lambda *_: None))
+        return *sides, daemon.peak()
 
 
-def speeds(size, times):
-    return [size / MB / time for time in times]
+def speeds(size, *sides):
+    return [[size / MB / time for time in times] for times in sides]
+
+
+def against_pipeline(row, what, ours, pipeline, bare, least):
+    line = compared(row, what, "MB/s", ours, pipeline, "pipeline alone", median_ratio(ours, pipeline), least=least)
+    return bounded(line, "bare relay", bare, pipeline)
 
 
 def check_that(condition, what):
@@ -56,9 +63,9 @@ def stream_lines(workspace):
         expected = size + count * event + len(',"eol":""') + len(last)
         check_that(tail.endswith(last) and body == expected, f"{body} bytes instead of {expected}: {tail}")
 
-    a, b, peak = measure(workspace, "/run_streaming", lines_script(size), check)
-    a, b = speeds(size, a), speeds(size, b)
-    yield compared("stream", "/run_streaming, 99-byte lines", "MB/s", a, b, "pipeline alone", median_ratio(a, b), least=0.5)
+    *sides, peak = measure(workspace, "/run_streaming", lines_script(size), check)
+    a, b, bare = speeds(size, *sides)
+    yield against_pipeline("stream", "/run_streaming, 99-byte lines", a, b, bare, 0.5)
     yield at_least("stream", "/run_streaming, 99-byte lines", "MB/s", median(a), 100)
     yield at_most("stream", "/run_streaming, 99-byte lines, peak RSS", "MB", peak / MB, 16)
 
@@ -71,9 +78,8 @@ def stream_line(workspace):
     def check(body, tail):
         check_that(tail.endswith(last) and size < body < 1.001 * size + 1000, f"{body} bytes: {tail}")
 
-    a, b, peak = measure(workspace, "/run_streaming", line_script(size), check)
-    a, b = speeds(size, a), speeds(size, b)
-    yield compared("line", "/run_streaming, one line", "MB/s", a, b, "pipeline alone", median_ratio(a, b), least=0.7)
+    *sides, peak = measure(workspace, "/run_streaming", line_script(size), check)
+    yield against_pipeline("line", "/run_streaming, one line", *speeds(size, *sides), 0.7)
     yield at_most("line", "/run_streaming, one line, peak RSS", "MB", peak / MB, 16)
 
 
@@ -85,9 +91,8 @@ def run_output(workspace, row, megabytes, least):
         expected = size + len('{"stdout":"') + len(end)
         check_that(tail.rstrip("\n").endswith(end) and body in (expected, expected + 1), f"{body} bytes: {tail}")
 
-    a, b, peak = measure(workspace, "/run", line_script(size), check)
-    a, b = speeds(size, a), speeds(size, b)
-    yield compared(row, f"/run, {megabytes} MB of stdout", "MB/s", a, b, "pipeline alone", median_ratio(a, b), least=least)
+    *sides, peak = measure(workspace, "/run", line_script(size), check)
+    yield against_pipeline(row, f"/run, {megabytes} MB of stdout", *speeds(size, *sides), least)
     yield at_most(row, f"/run, {megabytes} MB of stdout, peak RSS", "MB", peak / MB, 32)
 
 

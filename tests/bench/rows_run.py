@@ -2,25 +2,29 @@
 
 import os
 
-from harness import Daemon, in_turn, median, median_ratio, request_text, seconds, tool
-from table import at_most, compared
+import peers
+from harness import Daemon, cpu_seconds, in_turn, median_ratio, request_text, seconds, tool
+from table import bounded, compared, floored
 
 
 def run_one(workspace):
     """One client."""
     request = workspace.file("run-true", request_text("/run", {"cmd": "true"}))
-    cpu = []
-    with Daemon(workspace) as daemon:
 
-        def ours():
-            before = daemon.cpu()
-            result = tool("requests", daemon.port, 1, seconds(2), 100_000, request, '"code":0')
-            cpu.append((daemon.cpu() - before) / result["count"] * 1e6)
-            return result["p50_us"]
+    def load(server):
+        before = cpu_seconds(server.pid)
+        result = tool("requests", server.port, 1, seconds(2), 100_000, request, '"code":0')
+        return result["p50_us"], (cpu_seconds(server.pid) - before) / result["count"] * 1e6
 
-        a, b = in_turn(ours, lambda: tool("spawn", 1, seconds(2))["p50_us"])
-    yield compared("run", "/run true, 1 client, p50", "µs", a, b, "posix_spawn", median_ratio(a, b), most=1.25)
-    yield at_most("run", "/run true, 1 client, CPU of the daemon", "µs", median(cpu[1:]), 120)
+    with Daemon(workspace) as daemon, peers.Bare(workspace, "bare_run", "true") as bare:
+        ours, spawn, floor = in_turn(lambda: load(daemon), lambda: tool("spawn", 1, seconds(2))["p50_us"],
+                                     lambda: load(bare))
+    p50, cpu = zip(*ours)
+    bare_p50, bare_cpu = zip(*floor)
+    yield bounded(compared("run", "/run true, 1 client, p50", "µs", p50, spawn, "posix_spawn", median_ratio(p50, spawn), most=1.25),
+                  "bare server", bare_p50, spawn)
+    yield floored("run", "/run true, 1 client, CPU of the daemon", "µs", cpu, bare_cpu, "bare server",
+                  median_ratio(cpu, bare_cpu), most=120)
 
 
 def run_many(workspace):

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields
 
-from harness import median
+from harness import median, median_ratio
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Line:
     other_name: str = ""
     ratio: float = None
     samples: dict = field(default_factory=dict)  # side -> values, in the order of measuring
+    bound: str = ""  # the best that anything could reach here, as measured
 
     @property
     def value(self):
@@ -70,6 +71,14 @@ def floored(row, what, unit, ours, other, other_name, ratio, least=None, most=No
     return _beside(row, what, unit, ours, other, other_name, ratio, least, most, relative=False)
 
 
+def bounded(line, name, samples, against=None):
+    """Tells beside the line what a bare program reaches that does nothing but what has to be done."""
+    line.samples[name] = samples
+    best = number(median_ratio(samples, against), "×") if against else number(median(samples), line.unit)
+    line.bound = f"{name}: {best}"
+    return line
+
+
 def number(value, unit="", exact=False):
     if value is None:
         return ""
@@ -83,6 +92,7 @@ HEAD = ["row", "what", "ours", "the other side", "ratio", "target", ""]
 
 def cells(line):
     other = f"{number(line.other, line.unit)} ({line.other_name})" if line.other is not None else ""
+    other = "; ".join(filter(None, [other, line.bound]))
     return [line.row, line.what, number(line.ours, line.unit), other, number(line.ratio), line.target,
             "met" if line.met else "NOT met"]
 
@@ -99,4 +109,4 @@ def as_markdown(lines):
 
 
 def from_dict(entry):
-    return Line(**{item.name: entry[item.name] for item in fields(Line)})
+    return Line(**{item.name: entry[item.name] for item in fields(Line) if item.name in entry})

@@ -2,45 +2,18 @@
 // The floor of /run: `sh -c true` by posix_spawn with two pipes that are read to their end, in LOOPS
 // processes that each do one after the other.
 
-#include <fcntl.h>
-#include <spawn.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
-#include "tools.hpp"
-
-extern char** environ;
+#include "child.hpp"
 
 namespace bench {
 namespace {
 
-void read_to_end(int fd) {
-    char buffer[4096];
-    while (read(fd, buffer, sizeof buffer) > 0) {
-    }
-    close(fd);
-}
-
 void run_true() {
-    int out[2], err[2];
-    if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) fail_errno("pipe2");
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    posix_spawn_file_actions_adddup2(&actions, err[1], 2);
-    char sh[] = "sh", c[] = "-c", command[] = "true";
-    char* const args[] = {sh, c, command, nullptr};
-    pid_t pid = 0;
-    const int error = posix_spawn(&pid, "/bin/sh", &actions, nullptr, args, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) fail(std::string("posix_spawn: ") + std::strerror(error));
-    close(out[1]);
-    close(err[1]);
-    read_to_end(out[0]);
-    read_to_end(err[0]);
-    int status = 0;
-    if (waitpid(pid, &status, 0) != pid || status != 0) fail("true has failed");
+    const Child child = start_shell("true");
+    read_to_end(child.out);
+    read_to_end(child.err);
+    expect_success(child);
 }
 
 constexpr std::size_t kMax = 1 << 17;  // runs of one loop
