@@ -85,7 +85,7 @@ class Daemon {
     void finish();
     Task<std::optional<net::Denial>> authorize(const net::Request& request);
     Task<std::optional<net::Denial>> authorize_envd(const net::Request& request);
-    e2b::Access envd_access(const std::string& token);
+    e2b::Access envd_access() const;
     Task<> measure_lag();
 
     Config config_;
@@ -160,7 +160,7 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
                                           forwarder_, file_pool_, spawn_pool_, loop_lag_};
                    return metrics_text(sources);
                }},
-      envd_access_(envd_access(config_.envd_token.empty() ? config_.secret : config_.envd_token)),
+      envd_access_(envd_access()),
       shared_access_(config_.secret,
                      [this](const std::string& token) { return auth_ && auth_->matches(token); }),
       envd_context_{
@@ -203,6 +203,7 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
       signals_(loop_, [this](int signal) { on_signal(signal); }) {
     wipe(config_.envd_token);
     http_.serve(std::move(http_listener));
+    envd_http_.allow_any_origin();
     if (envd_listener) envd_http_.serve(std::move(envd_listener));
     spawn_task(loop_, "loop lag", measure_lag());
 }
@@ -257,8 +258,10 @@ void Daemon::on_signal(int signal) {
     if (stops) shutdown_.request();
 }
 
-e2b::Access Daemon::envd_access(const std::string& token) {
-    if (config_.envd_insecure) return e2b::Access(std::string());
+e2b::Access Daemon::envd_access() const {
+    if (config_.envd_insecure) return e2b::Access("");
+    std::string_view token = config_.envd_token.empty() ? config_.secret : config_.envd_token;
+    if (config_.envd_port.empty()) token = {};  // not kept for nothing
     return e2b::Access(token, [this](const std::string& given) { return auth_ && auth_->matches(given); });
 }
 

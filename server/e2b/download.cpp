@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "base/rfc3339.hpp"
+#include "e2b/deflate.hpp"
 #include "e2b/handlers.hpp"
 #include "e2b/http_values.hpp"
 #include "e2b/rest.hpp"
@@ -75,26 +76,48 @@ bool range_applies(const net::Request& request, std::string_view etag, std::int6
     return parse_http_date(*condition) == modified;
 }
 
-// From the beginning to wherever the end is: of what has no size.
-Task<> stream_unsized(net::Exchange& exchange, Context& context, const files::OpenedFile& file) {
+// From the beginning to wherever the end is: of what has no size, and of what is compressed on the way.
+Task<> stream_content(net::Exchange& exchange, Context& context, const files::OpenedFile& file,
+                      GzipEncoder* gzip) {
     std::string piece;
+    std::string encoded;
     for (std::uint64_t offset = 0;;) {
-        piece.resize(kPiece);
-        auto job = [&] { return files::read_at(file, offset, piece); };
+        auto job = [&]() -> Result<std::size_t> {
+            piece.resize(kPiece);
+            Result<std::size_t> count = files::read_at(file, offset, piece);
+            if (!count) return count;
+            piece.resize(*count);
+            if (gzip == nullptr) {
+                piece.swap(encoded);
+            } else if (*count > 0) {
+                gzip->encode(piece, encoded);
+            } else {
+                gzip->finish(encoded);
+            }
+            return count;
+        };
         Result<std::size_t> count = co_await context.file_pool.run_on(file.path, job);
         if (!count) {
             exchange.abort();  // The head is out: the reader must see that the answer is cut.
             co_return;
         }
-        if (*count == 0) break;
         offset += *count;
-        piece.resize(*count);
-        if (!co_await exchange.write(piece)) co_return;
+        if (!encoded.empty() && !co_await exchange.write(encoded)) co_return;
+        if (*count == 0) break;
     }
     co_await exchange.finish();
 }
 
-Task<> send_file(net::Exchange& exchange, Context& context, const Opened& opened) {
+// Whether a request is about a part or a certain state of the file, which are those of its own bytes.
+bool wants_own_bytes(const net::Request& request) {
+    for (const char* name :
+         {"range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}) {
+        if (request.header(name) != nullptr) return true;
+    }
+    return false;
+}
+
+Task<> send_file(net::Exchange& exchange, Context& context, const Opened& opened, bool compressed) {
     const net::Request& request = exchange.request();
     const files::OpenedFile& file = opened.file;
     const std::int64_t ns = file.modified.time_since_epoch().count();
@@ -108,17 +131,26 @@ Task<> send_file(net::Exchange& exchange, Context& context, const Opened& opened
     net::HeaderList headers;
     headers.push_back({"Vary", "Accept-Encoding"});
     headers.push_back({"Content-Disposition", disposition});
-    if (!file.size_known) {
-        if (!co_await exchange.begin(200, type, std::move(headers))) co_return;
-        co_await stream_unsized(exchange, context, file);
-        co_return;
+    if (file.size_known) {
+        headers.push_back({"Last-Modified", last_modified});
+        if (!compressed) headers.push_back({"Accept-Ranges", "bytes"});
+        if (!compressed) headers.push_back({"ETag", etag});
+        int status = check_conditions(request, etag, modified);
+        if (status != 0) {
+            co_await exchange.respond(status, "", std::string(), std::move(headers));
+            co_return;
+        }
     }
-    headers.push_back({"Accept-Ranges", "bytes"});
-    headers.push_back({"Last-Modified", last_modified});
-    headers.push_back({"ETag", etag});
-    int status = check_conditions(request, etag, modified);
-    if (status != 0) {
-        co_await exchange.respond(status, "", std::string(), std::move(headers));
+    if (compressed || !file.size_known) {
+        std::unique_ptr<GzipEncoder> gzip;
+        if (compressed) gzip = std::make_unique<GzipEncoder>();
+        if (compressed) headers.push_back({"Content-Encoding", "gzip"});
+        if (!co_await exchange.begin(200, type, std::move(headers))) co_return;
+        if (request.method == net::Method::head) {
+            co_await exchange.finish();
+        } else {
+            co_await stream_content(exchange, context, file, gzip.get());
+        }
         co_return;
     }
     ByteRange range{0, file.size};
@@ -151,9 +183,14 @@ Task<> send_file(net::Exchange& exchange, Context& context, const Opened& opened
 
 Task<> handle_download(net::Exchange& exchange, Context& context) {
     const net::Request& request = exchange.request();
-    if (!accepts_encoding(request.header("accept-encoding"), "identity")) {
-        co_await respond_rest_error(exchange, 406, "no acceptable encoding: the content is sent as it is");
+    const std::string* accepted = request.header("accept-encoding");
+    Coding coding = choose_coding(accepted);
+    if (coding == Coding::none) {
+        co_await respond_rest_error(exchange, 406, "no acceptable encoding: there are identity and gzip");
         co_return;
+    }
+    if (coding == Coding::gzip && wants_own_bytes(request) && accepts_encoding(accepted, "identity")) {
+        coding = Coding::identity;
     }
     Caller caller = rest_caller(request, context.settings);
     std::string path = request.query("path").value_or("");
@@ -163,7 +200,7 @@ Task<> handle_download(net::Exchange& exchange, Context& context) {
         co_await respond_rest_error(exchange, opened.error().status, opened.error().message);
         co_return;
     }
-    co_await send_file(exchange, context, *opened);
+    co_await send_file(exchange, context, *opened, coding == Coding::gzip);
 }
 
 Task<> handle_files(net::Exchange& exchange, Context& context) {

@@ -18,6 +18,16 @@ bool is_utf8(std::string_view text) {
     return true;
 }
 
+// A Timestamp in proto3's JSON: 0, 3, 6 or 9 digits of a fraction.
+std::string timestamp_text(files::FileTime time) {
+    std::string text = format_rfc3339(time.time_since_epoch().count());
+    std::size_t point = text.find('.');
+    if (point == std::string::npos) return text;
+    text.pop_back();  // the Z
+    while ((text.size() - point - 1) % 3 != 0) text += '0';
+    return text + 'Z';
+}
+
 // Null for what the wire has no type for.
 const char* type_name(files::Kind kind) {
     switch (kind) {
@@ -66,18 +76,23 @@ std::string permission_text(const files::Entry& entry) {
     return text;
 }
 
-void write_entry(JsonWriter& writer, const files::Entry& entry, const Accounts& accounts) {
+void write_entry(JsonWriter& writer, const files::Entry& entry, const Accounts& accounts, EntryForm form) {
     const bool link = entry.kind == files::Kind::symlink;
     writer.begin_object().member("name", entry.name);
     const char* type = nullptr;
     if (!link) type = type_name(entry.kind);
     if (link && entry.target_kind) type = type_name(*entry.target_kind);
     if (type != nullptr) writer.member("type", type);
-    writer.member("path", entry.path).member("size", std::to_string(entry.size));
+    writer.member("path", entry.path);
+    if (form == EntryForm::brief) {
+        writer.end_object();
+        return;
+    }
+    writer.member("size", std::to_string(entry.size));
     writer.member("mode", (link ? entry.target_mode : entry.mode) & 0777U);
     writer.member("permissions", permission_text(entry));
     writer.member("owner", accounts.user_name(entry.uid)).member("group", accounts.group_name(entry.gid));
-    writer.member("modifiedTime", format_rfc3339(entry.modified.time_since_epoch().count()));
+    writer.member("modifiedTime", timestamp_text(entry.modified));
     if (link) writer.member("symlinkTarget", entry.resolved.empty() ? entry.path : entry.resolved);
     bool any = false;
     for (const auto& [key, value] : entry.metadata) {

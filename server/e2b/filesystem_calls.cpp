@@ -14,7 +14,9 @@ using files::Kind;
 
 ConnectError internal(std::string message) { return {Code::internal, std::move(message)}; }
 
-Reply<std::string> entry_answer(const std::string& path) {
+EntryForm form_for(const Caller& caller) { return caller.legacy ? EntryForm::brief : EntryForm::full; }
+
+Reply<std::string> entry_answer(const std::string& path, const Caller& caller) {
     files::StatOptions options;
     options.metadata = true;
     Result<files::Entry> entry = files::stat(path, options);
@@ -27,12 +29,12 @@ Reply<std::string> entry_answer(const std::string& path) {
     std::string body;
     JsonWriter writer(body);
     writer.begin_object().key("entry");
-    write_entry(writer, *entry, Accounts::load());
+    write_entry(writer, *entry, Accounts::load(), form_for(caller));
     writer.end_object();
     return body;
 }
 
-Reply<std::string> make_directory(const std::string& path, const User& user) {
+Reply<std::string> make_directory(const std::string& path, const User& user, const Caller& caller) {
     files::StatOptions follow;
     follow.follow = true;
     if (Result<files::Entry> there = files::stat(path, follow)) {
@@ -48,10 +50,11 @@ Reply<std::string> make_directory(const std::string& path, const User& user) {
         return internal((blocked ? "path is a file: " : "") + made.error().message);
     }
     if (!*made) return ConnectError{Code::already_exists, "directory already exists: " + path};
-    return entry_answer(path);
+    return entry_answer(path, caller);
 }
 
-Reply<std::string> move_entry(const std::string& source, const std::string& destination, const User& user) {
+Reply<std::string> move_entry(const std::string& source, const std::string& destination, const User& user,
+                              const Caller& caller) {
     if (Result<files::Entry> there = files::stat(source); !there) {
         if (there.error().code == Errc::not_found)
             return ConnectError{Code::not_found, "source file not found: " + there.error().message};
@@ -62,10 +65,10 @@ Reply<std::string> move_entry(const std::string& source, const std::string& dest
     options.owner = owner_of(user);
     Result<> moved = files::move(source, destination, options);
     if (!moved) return internal("error renaming: " + moved.error().message);
-    return entry_answer(destination);
+    return entry_answer(destination, caller);
 }
 
-Reply<std::string> list_directory(const std::string& path, std::uint32_t depth) {
+Reply<std::string> list_directory(const std::string& path, std::uint32_t depth, const Caller& caller) {
     files::StatOptions follow;
     follow.follow = true;
     Result<files::Entry> start = files::stat(path, follow);
@@ -88,7 +91,7 @@ Reply<std::string> list_directory(const std::string& path, std::uint32_t depth) 
     options.depth = depth;
     options.metadata = true;
     Result<> walked = files::walk(path, options, [&](files::Entry&& entry) {
-        if (!files::is_staging_name(entry.name)) write_entry(writer, entry, accounts);
+        if (!files::is_staging_name(entry.name)) write_entry(writer, entry, accounts, form_for(caller));
         return true;
     });
     if (!walked) {
@@ -111,10 +114,7 @@ Reply<std::string> remove_entry(const std::string& path) {
 
 Reply<PathContext> settle_path(const Caller& caller, const std::string& path) {
     std::optional<User> user = find_account(caller);
-    if (!user) {
-        return ConnectError{Code::unauthenticated,
-                            "invalid username: '" + caller.name.value_or(caller.default_user) + "'"};
-    }
+    if (!user) return unknown_user(caller);
     Result<std::string> resolved = resolve_path(path, *user, caller);
     if (!resolved) return to_connect_error(resolved.error());
     PathContext settled;
@@ -142,12 +142,14 @@ Task<Reply<std::string>> with_path(const UnaryCall& call, std::string_view name,
 }  // namespace
 
 Task<Reply<std::string>> stat_path(const UnaryCall& call) {
-    auto work = [](const PathContext& at, const Caller&) { return entry_answer(at.path); };
+    auto work = [](const PathContext& at, const Caller& caller) { return entry_answer(at.path, caller); };
     return with_path(call, "path", work);
 }
 
 Task<Reply<std::string>> make_dir(const UnaryCall& call) {
-    auto work = [](const PathContext& at, const Caller&) { return make_directory(at.path, at.user); };
+    auto work = [](const PathContext& at, const Caller& caller) {
+        return make_directory(at.path, at.user, caller);
+    };
     return with_path(call, "path", work);
 }
 
@@ -163,7 +165,7 @@ Task<Reply<std::string>> move_path(const UnaryCall& call) {
     auto work = [&to](const PathContext& at, const Caller& caller) -> Reply<std::string> {
         Result<std::string> target = resolve_path(to, at.user, caller);
         if (!target) return to_connect_error(target.error());
-        return move_entry(at.path, *target, at.user);
+        return move_entry(at.path, *target, at.user, caller);
     };
     co_return co_await with_path(call, "source", work);
 }
@@ -175,8 +177,8 @@ Task<Reply<std::string>> list_dir(const UnaryCall& call) {
         co_return ConnectError{Code::invalid_argument, "depth is out of range"};
     }
     const std::uint32_t levels = *depth == 0 ? 1 : static_cast<std::uint32_t>(*depth);
-    auto work = [levels](const PathContext& at, const Caller&) {
-        return list_directory(clean_path(at.path), levels);
+    auto work = [levels](const PathContext& at, const Caller& caller) {
+        return list_directory(clean_path(at.path), levels, caller);
     };
     co_return co_await with_path(call, "path", work);
 }

@@ -208,6 +208,15 @@ bool accepts_encoding(const std::string* header, std::string_view coding) {
     return others.value_or(coding == "identity");
 }
 
+Coding choose_coding(const std::string* accept_encoding) {
+    if (accept_encoding == nullptr) return Coding::identity;
+    const bool gzip = accepts_encoding(accept_encoding, "gzip");
+    if (!accepts_encoding(accept_encoding, "identity")) return gzip ? Coding::gzip : Coding::none;
+    const bool alone = parse_header_value(*accept_encoding).value == "gzip" &&
+                       accept_encoding->find(',') == std::string::npos;
+    return gzip && alone ? Coding::gzip : Coding::identity;
+}
+
 std::pair<RangeKind, ByteRange> parse_range(std::string_view header, std::uint64_t size) {
     constexpr std::pair<RangeKind, ByteRange> kNone{RangeKind::none, {}};
     if (!header.starts_with("bytes=") || header.find(',') != std::string_view::npos) return kNone;

@@ -31,6 +31,16 @@ std::string guess_content_type(std::string_view filename, std::string_view first
 // Whether an Accept-Encoding (RFC 9110 12.5.3) allows a coding. `header` null: everything is.
 bool accepts_encoding(const std::string* header, std::string_view coding);
 
+// How to send a file to a client with this Accept-Encoding. As it is where that is allowed, because then the
+// kernel sends it; but a client that names gzip and nothing else asks for it. (HTTP libraries name several
+// codings by themselves, in every request.)
+enum class Coding {
+    identity,
+    gzip,
+    none,  // the client takes neither
+};
+Coding choose_coding(const std::string* accept_encoding);
+
 struct ByteRange {
     std::uint64_t first = 0;
     std::uint64_t length = 0;

@@ -137,10 +137,11 @@ namespace {
 
 // The messages of a client stream one by one: first which process, then input for it.
 Task<Reply<>> run_stream_input(net::Exchange& exchange, Context& context) {
-    if (auto wrong = check_protocol(exchange.request())) co_return *wrong;
+    if (auto wrong = co_await check_call(exchange.request(), context)) co_return *wrong;
     EnvelopeReader reader(kMaxMessage);
     std::shared_ptr<ManagedProcess> process;
-    exchange.limit_body(0);  // A stream has no size.
+    exchange.limit_body(0);  // A stream has no size, and no pace.
+    exchange.wait_for_body();
     for (;;) {
         Result<std::string_view> piece = co_await exchange.read_body();
         if (!piece) co_return to_connect_error(piece.error());

@@ -13,6 +13,7 @@ namespace sandbox::e2b {
 namespace {
 
 constexpr std::size_t kBatch = 256 * 1024;  // output bytes in one write
+// Where the daemon has none itself.
 constexpr const char* kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // The timeout of the call that started a process counts for the process, whatever becomes of the connection.
@@ -78,7 +79,14 @@ struct StartCall {
     std::string tag;
 };
 
-Reply<StartCall> parse_start(const Message& request, const Settings& settings) {
+std::string own_path(const CommandEnvironment& commands) {
+    for (const auto& [name, value] : commands.base_env) {
+        if (name == "PATH") return value;
+    }
+    return kPath;
+}
+
+Reply<StartCall> parse_start(const Message& request, const Context& context) {
     StartCall call;
     Reply<std::unique_ptr<Message>> process = request.message("process");
     if (!process) return process.error();
@@ -111,8 +119,8 @@ Reply<StartCall> parse_start(const Message& request, const Settings& settings) {
     }
     call.asked = call.spec;
     Settings::Variables& env = call.spec.env;
-    Settings::Variables ours = settings.all_variables();
-    ours.insert(ours.begin(), {"PATH", kPath});
+    Settings::Variables ours = context.settings.all_variables();
+    ours.insert(ours.begin(), {"PATH", own_path(context.commands)});
     env.insert(env.begin(), ours.begin(), ours.end());
     return call;
 }
@@ -120,10 +128,7 @@ Reply<StartCall> parse_start(const Message& request, const Settings& settings) {
 // Fills in what depends on the account. Blocking.
 Reply<> settle_user(StartCall& call, const Caller& caller) {
     std::optional<User> user = find_account(caller);
-    if (!user) {
-        return ConnectError{Code::unauthenticated,
-                            "invalid username: '" + caller.name.value_or(caller.default_user) + "'"};
-    }
+    if (!user) return unknown_user(caller);
     call.spec.user = user->name;
     Result<std::string> cwd = resolve_path(call.asked.cwd, *user, caller);
     if (!cwd) return to_connect_error(cwd.error());
@@ -160,9 +165,9 @@ ConnectError start_error(const CommandError& error) {
 }  // namespace
 
 Task<> handle_start(net::Exchange& exchange, Context& context) {
-    std::unique_ptr<StreamRequest> request = co_await read_stream_request(exchange);
+    std::unique_ptr<StreamRequest> request = co_await read_stream_request(exchange, context);
     if (!request) co_return;
-    Reply<StartCall> call = parse_start(*request->message, context.settings);
+    Reply<StartCall> call = parse_start(*request->message, context);
     std::optional<ConnectError> error;
     if (!call) error = call.error();
     if (!error) {
@@ -195,7 +200,7 @@ Task<> handle_start(net::Exchange& exchange, Context& context) {
 }
 
 Task<> handle_connect(net::Exchange& exchange, Context& context) {
-    std::unique_ptr<StreamRequest> request = co_await read_stream_request(exchange);
+    std::unique_ptr<StreamRequest> request = co_await read_stream_request(exchange, context);
     if (!request) co_return;
     auto found = find_process(context.processes, *request->message, Lookup::or_just_ended);
     if (!found) {

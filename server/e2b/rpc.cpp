@@ -1,13 +1,16 @@
 #include "e2b/rpc.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include "e2b/envelope.hpp"
+#include "e2b/user_paths.hpp"
 
 namespace sandbox::e2b {
 namespace {
 
 constexpr const char* kStreamType = "application/connect+json";
+constexpr std::chrono::hours kLongestSilence{24};  // no clock counts the ten digits that a client may send
 
 // Whole numbers of at most ten digits, as the protocol has them.
 std::optional<std::uint64_t> header_number(const net::Request& request, std::string_view name) {
@@ -19,9 +22,9 @@ std::optional<std::uint64_t> header_number(const net::Request& request, std::str
     return value;
 }
 
-Task<Reply<std::unique_ptr<StreamRequest>>> parse_stream_request(net::Exchange& exchange) {
+Task<Reply<std::unique_ptr<StreamRequest>>> parse_stream_request(net::Exchange& exchange, Context& context) {
     const net::Request& request = exchange.request();
-    if (auto wrong = check_protocol(request)) co_return *wrong;
+    if (auto wrong = co_await check_call(request, context)) co_return *wrong;
     Reply<std::string> body = co_await read_whole_body(exchange);
     if (!body) co_return body.error();
     EnvelopeReader reader(kMaxMessage);
@@ -42,13 +45,14 @@ Task<Reply<std::unique_ptr<StreamRequest>>> parse_stream_request(net::Exchange& 
         parsed->timeout = std::chrono::milliseconds(*timeout);
     }
     if (auto seconds = header_number(request, "keepalive-ping-interval"); seconds && *seconds > 0) {
-        parsed->keepalive = std::chrono::seconds(*seconds);
+        parsed->keepalive =
+            std::min<std::chrono::milliseconds>(std::chrono::seconds(*seconds), kLongestSilence);
     }
     co_return parsed;
 }
 
 Task<Reply<std::string>> run_unary(net::Exchange& exchange, Context& context, UnaryHandler handler) {
-    if (auto wrong = check_protocol(exchange.request())) co_return *wrong;
+    if (auto wrong = co_await check_call(exchange.request(), context)) co_return *wrong;
     Reply<std::string> body = co_await read_whole_body(exchange);
     if (!body) co_return body.error();
     Reply<std::unique_ptr<Message>> message = Message::parse(*body);
@@ -74,6 +78,8 @@ Task<Reply<std::string>> read_whole_body(net::Exchange& exchange) {
     co_return body;
 }
 
+namespace {
+
 std::optional<ConnectError> check_protocol(const net::Request& request) {
     const std::string* version = request.header("connect-protocol-version");
     if (version != nullptr && *version != "1") {
@@ -87,6 +93,17 @@ std::optional<ConnectError> check_protocol(const net::Request& request) {
         }
     }
     return std::nullopt;
+}
+
+}  // namespace
+
+Task<std::optional<ConnectError>> check_call(const net::Request& request, Context& context) {
+    if (auto wrong = check_protocol(request)) co_return wrong;
+    Caller caller = rpc_caller(request, context.settings);
+    if (!caller.name) co_return std::nullopt;
+    auto job = [&caller] { return find_account(caller).has_value(); };
+    if (co_await context.file_pool.run(job)) co_return std::nullopt;
+    co_return unknown_user(caller);
 }
 
 Task<bool> check_content_type(net::Exchange& exchange, std::string_view wanted) {
@@ -104,16 +121,18 @@ Task<> serve_unary(net::Exchange& exchange, Context& context, UnaryHandler handl
     if (!co_await check_content_type(exchange, "application/json")) co_return;
     Reply<std::string> reply = co_await run_unary(exchange, context, handler);
     if (reply) {
-        co_await exchange.respond(200, "application/json", std::move(*reply));
+        net::HeaderList headers;
+        if (is_legacy_client(exchange.request())) headers.push_back({"X-E2B-Legacy-SDK", "true"});
+        co_await exchange.respond(200, "application/json", std::move(*reply), std::move(headers));
     } else {
         co_await exchange.respond(http_status(reply.error().code), "application/json",
                                   error_json(reply.error()));
     }
 }
 
-Task<std::unique_ptr<StreamRequest>> read_stream_request(net::Exchange& exchange) {
+Task<std::unique_ptr<StreamRequest>> read_stream_request(net::Exchange& exchange, Context& context) {
     if (!co_await check_content_type(exchange, kStreamType)) co_return nullptr;
-    auto parsed = co_await parse_stream_request(exchange);
+    auto parsed = co_await parse_stream_request(exchange, context);
     if (parsed) co_return std::move(*parsed);
     std::optional<ConnectError> error = parsed.error();
     co_await end_stream(exchange, std::move(error));

@@ -32,14 +32,16 @@ struct StreamRequest {
     std::chrono::milliseconds keepalive{90'000};       // a message whenever nothing was sent for so long
 };
 // Reads the one message of a call that answers with a stream. Null: an error has been answered.
-Task<std::unique_ptr<StreamRequest>> read_stream_request(net::Exchange& exchange);
+Task<std::unique_ptr<StreamRequest>> read_stream_request(net::Exchange& exchange, Context& context);
 
 // The whole body; resource_exhausted past kMaxMessage.
 Task<Reply<std::string>> read_whole_body(net::Exchange& exchange);
 
 // 415 unless the request has this content type (parameters aside). False: answered.
 Task<bool> check_content_type(net::Exchange& exchange, std::string_view wanted);
-std::optional<ConnectError> check_protocol(const net::Request& request);
+// What is the same for all calls: the protocol's version, no compression, and a user who exists if one is
+// named.
+Task<std::optional<ConnectError>> check_call(const net::Request& request, Context& context);
 
 // The head of a streamed answer.
 Task<bool> begin_stream(net::Exchange& exchange);

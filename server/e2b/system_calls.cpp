@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/json_writer.hpp"
+#include "base/log.hpp"
 #include "base/rfc3339.hpp"
 #include "e2b/handlers.hpp"
 #include "e2b/rest.hpp"
@@ -19,6 +20,9 @@ namespace {
 // The version whose wire this is. SDKs look at it to see what a sandbox can do.
 constexpr const char* kEnvdVersion = "0.6.13";
 constexpr std::chrono::milliseconds kCpuSample{100};
+// How far a clock may be from the caller's "timestamp" before it counts as wrong.
+constexpr std::chrono::milliseconds kClockBehind{50};
+constexpr std::chrono::seconds kClockAhead{5};
 
 struct CpuTimes {
     std::uint64_t idle = 0;
@@ -134,6 +138,20 @@ Reply<InitCall> parse_init(const Message& body) {
     return call;
 }
 
+// The clock of a sandbox is that of its host, and certificates and mounts are its image's: a daemon in it
+// that changed them would reach further than the caller asked. It says so instead of being silent.
+void tell_what_is_left_alone(const Message& body, const InitCall& call) {
+    for (const char* name : {"caBundle", "hyperloopIP", "volumeMounts"}) {
+        if (body.has(name)) log::warn("/init: left alone, the sandbox keeps its own", {{"member", name}});
+    }
+    if (!call.timestamp) return;
+    auto now = std::chrono::system_clock::now().time_since_epoch();
+    std::chrono::nanoseconds ahead = now - std::chrono::nanoseconds(*call.timestamp);
+    if (ahead >= -kClockBehind && ahead <= kClockAhead) return;
+    auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(ahead).count();
+    log::warn("/init: the clock differs from the caller's and is left alone", {{"ahead_ms", ms}});
+}
+
 }  // namespace
 
 Task<> handle_envd_health(net::Exchange& exchange, Context&) {
@@ -162,6 +180,7 @@ Task<> handle_init(net::Exchange& exchange, Context& context) {
     Reply<std::string> text = co_await read_whole_body(exchange);
     Reply<std::unique_ptr<Message>> body = std::unique_ptr<Message>();
     if (text) body = Message::parse(*text);
+    if (text) wipe(*text);  // It may hold the token.
     Reply<InitCall> call = ConnectError{};
     if (text && body) call = parse_init(**body);
     if (!text || !body || !call) {
@@ -172,9 +191,11 @@ Task<> handle_init(net::Exchange& exchange, Context& context) {
         co_return;
     }
     if (auto refusal = init_refusal(context, exchange.request(), call->token)) {
+        wipe(call->token);
         co_await respond_rest_error(exchange, 401, std::move(*refusal));
         co_return;
     }
+    tell_what_is_left_alone(**body, *call);
     Settings& settings = context.settings;
     bool outdated = call->timestamp && settings.initialised_at && *call->timestamp < *settings.initialised_at;
     if (!outdated) {
@@ -184,6 +205,7 @@ Task<> handle_init(net::Exchange& exchange, Context& context) {
         if (!call->user.empty()) settings.default_user = std::move(call->user);
         if (!call->workdir.empty()) settings.default_workdir = std::move(call->workdir);
     }
+    wipe(call->token);
     net::HeaderList headers(1, net::Header{"X-Envd-Version", kEnvdVersion});
     headers.push_back({"Cache-Control", "no-store"});
     co_await exchange.respond(204, "", std::string(), std::move(headers));

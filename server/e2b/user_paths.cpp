@@ -27,8 +27,15 @@ Caller make_caller(std::optional<std::string> name, const Settings& settings) {
 
 }  // namespace
 
+bool is_legacy_client(const net::Request& request) {
+    const std::string* agent = request.header("user-agent");
+    return agent != nullptr && *agent == "connect-python";
+}
+
 Caller rpc_caller(const net::Request& request, const Settings& settings) {
-    return make_caller(basic_user(request), settings);
+    Caller caller = make_caller(basic_user(request), settings);
+    caller.legacy = is_legacy_client(request);
+    return caller;
 }
 
 Caller rest_caller(const net::Request& request, const Settings& settings) {
@@ -48,6 +55,10 @@ std::optional<User> find_account(const Caller& caller) {
     }
     if (std::optional<User> user = accounts.find_user("user"); user && user->listed) return user;
     return accounts.find_user(std::to_string(::geteuid()));
+}
+
+ConnectError unknown_user(const Caller& caller) {
+    return {Code::unauthenticated, "invalid username: '" + caller.name.value_or(caller.default_user) + "'"};
 }
 
 Result<std::string> resolve_path(std::string_view path, const User& user, const Caller& caller) {

@@ -18,7 +18,10 @@ struct Caller {
     std::optional<std::string> name;  // asked for
     std::string default_user;
     std::string default_workdir;
+    bool legacy = false;  // one of the first SDKs: see EntryForm::brief
 };
+
+bool is_legacy_client(const net::Request& request);
 
 // With the name of a Basic Authorization header, if there is one (its password is ignored).
 Caller rpc_caller(const net::Request& request, const Settings& settings);
@@ -27,6 +30,8 @@ Caller rest_caller(const net::Request& request, const Settings& settings);
 
 // Blocking. Nothing for an account that does not exist.
 std::optional<User> find_account(const Caller& caller);
+// What a call says then.
+ConnectError unknown_user(const Caller& caller);
 
 // "" is the default directory, "~" the home; relative paths start at the home; absolute ones stay as they
 // are. Error: invalid_argument for the home of somebody else.

@@ -124,7 +124,7 @@ ConnectError no_watcher(const std::string& id) {
 }  // namespace
 
 Task<> handle_watch_dir(net::Exchange& exchange, Context& context) {
-    std::unique_ptr<StreamRequest> request = co_await read_stream_request(exchange);
+    std::unique_ptr<StreamRequest> request = co_await read_stream_request(exchange, context);
     if (!request) co_return;
     auto opened = co_await open_watch(context, exchange.request(), *request->message);
     std::optional<ConnectError> error;

@@ -57,6 +57,8 @@ class Exchange {
     virtual Task<Result<std::string_view>> read_body() = 0;
     // Raises or lifts (0) the limit for this request's body.
     virtual void limit_body(std::uint64_t bytes) = 0;
+    // From now on the pieces of this request's body may be any time apart: of a body that is a stream.
+    virtual void wait_for_body() = 0;
 
     // A whole answer. For HEAD the body is left out, its length told. Headers are taken at the call, not at
     // the await.

@@ -76,6 +76,8 @@ void HttpServer::serve(UniqueFd listener) {
     spawn_task(impl_->loop, "http listener", accept_loop(impl_, std::move(listener)));
 }
 
+void HttpServer::allow_any_origin() { impl_->any_origin = true; }
+
 void HttpServer::drain() {
     impl_->draining = true;
     for (HttpSession* session : impl_->sessions) session->close_if_idle();

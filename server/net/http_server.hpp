@@ -50,6 +50,11 @@ class HttpServer {
     // Accepts on a listening socket until stop().
     void serve(UniqueFd listener);
 
+    // Pages of any origin may call this server from a browser (CORS, https://fetch.spec.whatwg.org/): OPTIONS
+    // is answered as a preflight, whatever the path and without the guard, and every answer may be read.
+    // Before serve().
+    void allow_any_origin();
+
     // From now on answers close their connection, idle connections are closed, and routes that are not open
     // answer 503; the listener stays.
     void drain();

@@ -26,11 +26,18 @@ constexpr std::size_t kWatchedBytes = 64 * 1024;  // of pipelined requests, kept
 constexpr std::uint64_t kDrainLimit = 256 * 1024;
 constexpr std::uint64_t kSendfilePortion = 1024 * 1024;
 constexpr int kSendfileTurn = 16;
-constexpr std::chrono::milliseconds kLinger{500};
+constexpr std::chrono::seconds kLinger{2};
 
 void wipe_authorization(Request& request) {
     for (auto& [name, value] : request.headers) {
         if (name == "authorization" && !value.starts_with("Basic ")) wipe(value);  // Basic names a user
+    }
+}
+
+// What handlers may still want of them is over with the request.
+void wipe_tokens(Request& request) {
+    for (auto& [name, value] : request.headers) {
+        if (name == "x-access-token") wipe(value);
     }
 }
 
@@ -156,6 +163,7 @@ void HttpSession::start_request() {
     body_done_ = true;
     last_body_piece_ = 0;
     body_limit_ = server_->limits.body_bytes;
+    body_time_ = server_->limits.body_time;
     have_route_ = false;
     chunked_.reset();
     deadline_ = Clock::time_point::max();
@@ -169,17 +177,21 @@ Task<> HttpSession::reject(BadRequest bad) {
     co_await linger();
 }
 
-// So that the peer reads the answer: closing with unread input would reset the connection (RFC 9112 9.6).
+// So that the peer reads the answer: closing with unread input would reset the connection (RFC 9112 9.6). It
+// may be in the middle of a large upload, and looks up only when it has sent some more.
 Task<> HttpSession::linger() {
     if (gone_ || !socket_.is_open()) co_return;
     ::shutdown(socket_.native_handle(), SHUT_WR);
     deadline_ = Clock::now() + kLinger;
-    std::size_t total = 0;
-    while (total < 1024 * 1024) {
+    std::size_t since_turn = 0;
+    while (Clock::now() < deadline_) {
         in_.clear();
         in_at_ = 0;
         if (!co_await fill()) break;
-        total += in_.size();
+        since_turn += in_.size();
+        if (since_turn < 1024 * 1024) continue;
+        since_turn = 0;
+        co_await asio::post(server_->loop, use_task);  // Other connections get their turn.
     }
     gone_ = true;
 }
@@ -233,6 +245,7 @@ Task<> HttpSession::serve_request() {
     }
     if (answered() && !finished_) abort();
     if (!answered() && !gone_) co_await respond_error(*this, 500, "Internal Server Error");
+    wipe_tokens(head_.request);
     co_await drain_body();
     log_request(started);
     if (status_ != 0) {
@@ -251,11 +264,29 @@ void HttpSession::log_request(Clock::time_point started) const {
                            {"ms", took.count()}});
 }
 
+// A browser's question before a request of a page of another origin.
+Task<bool> HttpSession::answer_preflight() {
+    HeaderList headers;
+    headers.push_back({"Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"});
+    // As asked for: "*" would leave out Authorization.
+    const std::string* wanted = head_.request.header("access-control-request-headers");
+    std::string_view allowed = "*";
+    if (wanted != nullptr) allowed = *wanted;
+    headers.push_back({"Access-Control-Allow-Headers", allowed});
+    headers.push_back({"Access-Control-Max-Age", "7200"});
+    headers.push_back({"Vary", "Access-Control-Request-Headers"});
+    return respond(204, "", std::string(), std::move(headers));
+}
+
 Task<> HttpSession::dispatch() {
     Request& request = head_.request;
     if (head_.bad_expectation) {
         close_after_ = true;
         co_await respond_error(*this, 417, "Expectation Failed");
+        co_return;
+    }
+    if (server_->any_origin && request.method == Method::options) {
+        co_await answer_preflight();
         co_return;
     }
     if (head_.target == "*" && request.method == Method::options) {
@@ -373,7 +404,7 @@ Task<Result<std::string_view>> HttpSession::next_of_body() {
         }
         if (in_.size() > server_->limits.head_bytes)
             co_return Error{Errc::invalid_argument, "malformed chunked body", 0};
-        deadline_ = Clock::now() + server_->limits.body_time;
+        deadline_ = Clock::now() + body_time_;
         if (!co_await fill()) co_return Error{Errc::cancelled, "client is gone", 0};
     }
 }
@@ -419,6 +450,10 @@ std::string HttpSession::response_head(int status, std::string_view content_type
     append_status_line(out, status);
     for (const Header& header : headers) {
         out.append(header.name).append(": ").append(header.value).append("\r\n");
+    }
+    if (server_->any_origin) {
+        out += "Access-Control-Allow-Origin: *\r\n";
+        if (head_.request.header("origin") != nullptr) out += "Access-Control-Expose-Headers: *\r\n";
     }
     if (!content_type.empty()) out.append("Content-Type: ").append(content_type).append("\r\n");
     out.append("Date: ").append(http_date_now()).append("\r\n");

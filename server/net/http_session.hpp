@@ -34,6 +34,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
     std::size_t running = 0;
     bool draining = false;
     bool stopping = false;
+    bool any_origin = false;
     Event stopped;  // wakes the clock
 };
 
@@ -59,6 +60,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     const Request& request() const override { return head_.request; }
     Task<Result<std::string_view>> read_body() override;
     void limit_body(std::uint64_t bytes) override { body_limit_ = bytes; }
+    void wait_for_body() override { body_time_ = std::chrono::hours(24 * 365); }
     Task<bool> respond(int status, std::string_view content_type, std::string body,
                        HeaderList headers) override;
     Task<bool> begin(int status, std::string_view content_type, HeaderList headers,
@@ -80,6 +82,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     Task<bool> read_head(std::string_view& head);
     Task<> serve_request();
     Task<> dispatch();
+    Task<bool> answer_preflight();
     Task<> reject(BadRequest bad);
     Task<Result<std::string_view>> next_of_body();
     Task<> drain_body();
@@ -115,6 +118,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     std::size_t route_index_ = 0;
     bool have_route_ = false;
     std::uint64_t body_limit_ = 0;
+    std::chrono::seconds body_time_{0};
     std::uint64_t body_read_ = 0;
     bool body_done_ = true;
     std::unique_ptr<ChunkedBody> chunked_;

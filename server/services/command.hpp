@@ -36,7 +36,7 @@ struct CommandSpec {
     std::vector<std::string> args;  // an argv, run without a shell
     std::vector<std::pair<std::string, std::string>>
         env;                 // on top of the daemon's (scrubbed) one; later ones win
-    bool clean_env = false;  // `env` is the whole environment
+    bool clean_env = false;  // `env` is the whole environment, but for the user's HOME, USER and LOGNAME
     std::string cwd;         // empty: the daemon's
     std::string user;        // name or number; empty: the daemon's
     StdinMode stdin_mode = StdinMode::null;

@@ -151,7 +151,7 @@ Result<> apply_user(const CommandSpec& spec, SpawnSpec& out, Variables& variable
         out.user = Credentials{user->uid, user->gid, user->groups};
     }
     Variables account = {{"HOME", user->home}, {"USER", user->name}, {"LOGNAME", user->name}};
-    if (!user->shell.empty()) account.emplace_back("SHELL", user->shell);
+    if (!spec.clean_env && !user->shell.empty()) account.emplace_back("SHELL", user->shell);
     variables = merge(variables, account);
     return Result<>();
 }
@@ -181,7 +181,7 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
             return CommandError{CommandError::Kind::bad_user, applied.error()};
         }
     }
-    if (!spec.cwd.empty() && spec.cwd[0] == '/') variables = merge(variables, {{"PWD", spec.cwd}});
+    if (!spec.clean_env && spec.cwd.starts_with('/')) variables = merge(variables, {{"PWD", spec.cwd}});
     variables = merge(variables, spec.env);
 
     std::string oversized;  // assignments for the shell, of variables that execve would refuse

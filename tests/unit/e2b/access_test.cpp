@@ -42,7 +42,7 @@ TEST(AccessTest, WhatNeedsTheToken) {
 }
 
 TEST(AccessTest, OpenUntilATokenIsSet) {
-    Access access{std::string()};
+    Access access("");
     EXPECT_TRUE(access.is_open());
     EXPECT_FALSE(access.check(request("/metrics"), true));
     access.set_token("token");
@@ -50,8 +50,45 @@ TEST(AccessTest, OpenUntilATokenIsSet) {
     EXPECT_TRUE(access.matches("token"));
 }
 
+TEST(AccessTest, WithoutATokenItIsForProgramsOfThisMachine) {
+    Access access("");
+    auto status = [&](const char* path, const char* origin, const char* host) {
+        net::Request made = request(path);
+        if (origin != nullptr) made.headers.emplace_back("origin", origin);
+        if (host != nullptr) made.headers.emplace_back("host", host);
+        std::optional<net::Denial> denial = access.check(made, true);
+        return denial ? denial->status : 0;
+    };
+    for (const char* host : {"localhost:49983", "localhost", "a.localhost:1", "127.0.0.1:49983",
+                             "[::1]:49983", "::1", "10.0.0.1", "sandbox:49983", ""}) {
+        EXPECT_EQ(status("/files", nullptr, host), 0) << host;
+    }
+    for (const char* origin : {"http://localhost:3000", "https://127.0.0.1", "http://[::1]:80"}) {
+        EXPECT_EQ(status("/init", origin, "localhost:49983"), 0) << origin;
+    }
+    for (const char* origin : {"null", "", "https://example.org", "http://10.0.0.1",
+                               "http://localhost.example.org", "http://127.example.org", "file://"}) {
+        EXPECT_EQ(status("/init", origin, "localhost:49983"), 403) << origin;
+    }
+    for (const char* host :
+         {"example.org", "example.org:49983", "127.0.0.1.example.org:49983", "localhost.example.org"}) {
+        EXPECT_EQ(status("/files", nullptr, host), 403) << host;
+    }
+    EXPECT_EQ(status("/files", nullptr, nullptr), 0);
+    EXPECT_EQ(status("/health", "https://example.org", "example.org"), 0);
+    access.set_token("token");
+    EXPECT_EQ(status("/files", "https://example.org", "example.org"), 401);
+}
+
+TEST(AccessTest, AnEmptyTokenIsNone) {
+    Access access("token");
+    net::Request made = request("/files", "path=x");
+    made.headers.emplace_back("x-access-token", "");
+    EXPECT_EQ(access.check(made, true)->message, "missing signature query parameter");
+}
+
 TEST(AccessTest, AFallbackKnowsTheTokenButMakesNoSignatures) {
-    Access access(std::string(), [](const std::string& given) { return given == "known"; });
+    Access access("", [](const std::string& given) { return given == "known"; });
     EXPECT_FALSE(access.is_open());
     EXPECT_TRUE(access.matches("known"));
     EXPECT_FALSE(access.matches("")) << "nothing is no token";

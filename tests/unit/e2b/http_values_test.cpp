@@ -56,6 +56,23 @@ TEST(HttpValuesTest, Ranges) {
     }
 }
 
+TEST(HttpValuesTest, CodingOfADownload) {
+    auto choose = [](const std::string& header) { return choose_coding(&header); };
+    EXPECT_EQ(choose_coding(nullptr), Coding::identity);
+    for (const char* library : {"", "*", "gzip, deflate", "gzip, deflate, br", "identity", "br", "gzip;q=0",
+                                "gzip;q=0, identity"}) {
+        EXPECT_EQ(choose(library), Coding::identity) << library;
+    }
+    for (const char* wish : {"gzip", "GZIP", "gzip;q=0.5", "identity;q=0, gzip", "gzip, *;q=0",
+                             "identity;q=0, *;q=1", "identity;q=0.000, gzip;q=0.001"}) {
+        EXPECT_EQ(choose(wish), Coding::gzip) << wish;
+    }
+    for (const char* neither :
+         {"identity;q=0", "*;q=0", "identity;q=0, gzip;q=0", "br, *;q=0", "gzip;q=0, *;q=0"}) {
+        EXPECT_EQ(choose(neither), Coding::none) << neither;
+    }
+}
+
 TEST(HttpValuesTest, HeaderValues) {
     HeaderValue value = parse_header_value("Multipart/Form-Data; boundary=\"a b\" ; charset=UTF-8");
     EXPECT_EQ(value.value, "multipart/form-data");

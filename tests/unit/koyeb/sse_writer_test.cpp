@@ -21,6 +21,7 @@ class FakeExchange final : public net::Exchange {
     const net::Request& request() const override { return request_; }
     Task<Result<std::string_view>> read_body() override { co_return std::string_view(); }
     void limit_body(std::uint64_t) override {}
+    void wait_for_body() override {}
     Task<bool> respond(int, std::string_view, std::string, net::HeaderList) override { co_return false; }
     Task<bool> begin(int status, std::string_view content_type, net::HeaderList headers,
                      std::optional<std::uint64_t>) override {
@@ -38,7 +39,7 @@ class FakeExchange final : public net::Exchange {
         writes.emplace_back(bytes);
         co_return !gone;
     }
-    Task<bool> write_file(int, std::uint64_t, std::uint64_t) override { co_return false; }
+    Task<bool> write_file(BlockingPool&, int, std::uint64_t, std::uint64_t) override { co_return false; }
     Task<bool> finish() override {
         ++finished;
         co_return !gone;
