@@ -105,7 +105,7 @@ class Daemon {
     proxy::Forwarder forwarder_;
     koyeb::Context context_;
     e2b::Settings envd_settings_;
-    e2b::Watchers envd_watchers_;
+    e2b::Watchers envd_watchers_{FileWatcher(loop_, file_pool_), {}, {}};
     e2b::Access envd_access_;    // of the listener of its own
     e2b::Access shared_access_;  // of the services on our main port
     e2b::Context envd_context_;

@@ -12,6 +12,8 @@
 namespace sandbox::e2b {
 namespace {
 
+constexpr std::chrono::seconds kCatchUp{2};
+
 constexpr const char* kEventTypes[] = {"EVENT_TYPE_UNSPECIFIED", "EVENT_TYPE_CREATE", "EVENT_TYPE_WRITE",
                                        "EVENT_TYPE_REMOVE",      "EVENT_TYPE_RENAME", "EVENT_TYPE_CHMOD"};
 
@@ -77,7 +79,7 @@ Task<Reply<std::shared_ptr<FileWatch>>> open_watch(Context& context, const net::
     auto job = [&] { return check_watch(caller, *request); };
     Reply<std::string> path = co_await context.file_pool.run_on(request->path, job);
     if (!path) co_return path.error();
-    auto watch = co_await FileWatch::start(context.loop, context.file_pool, *path, request->options);
+    auto watch = co_await context.watchers.watcher.watch(*path, request->options);
     if (!watch && watch.error().code == Errc::not_found)
         co_return ConnectError{Code::not_found, "path " + *path + " not found: " + watch.error().message};
     if (!watch) co_return to_connect_error(watch.error());
@@ -183,7 +185,10 @@ Task<Reply<std::string>> get_watcher_events(const UnaryCall& call) {
     if (!id) co_return id.error();
     auto found = call.context.watchers.polled.find(*id);
     if (found == call.context.watchers.polled.end()) co_return no_watcher(*id);
-    std::vector<FileChange> changes = found->second->take();
+    std::shared_ptr<FileWatch> watch = found->second;
+    // What a client did before it asked is in the answer.
+    co_await watch->catch_up(kCatchUp);
+    std::vector<FileChange> changes = watch->take();
     auto job = [&changes] {
         Accounts accounts = Accounts::load();
         std::string body;

@@ -11,8 +11,9 @@
 
 namespace sandbox::e2b {
 
-// Loop thread. The kernel's limit of inotify instances bounds their number.
+// Loop thread.
 struct Watchers {
+    FileWatcher watcher;
     std::unordered_map<std::string, std::shared_ptr<FileWatch>> polled;  // until they are removed
     std::unordered_set<FileWatch*> streamed;
 

@@ -1,25 +1,44 @@
 #include "services/file_watch.hpp"
 
-#include <fcntl.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <iterator>
+#include <utility>
 
-#include "platform/pipe.hpp"
+#include "services/inotify.hpp"
 
 namespace sandbox {
 
-struct FileWatch::State {
-    State(Loop& loop, BlockingPool& p, std::unique_ptr<WatchTree> t, UniqueFd fd)
-        : pool(p), tree(std::move(t)), signal(loop, std::move(fd)), changed(loop) {}
+struct FileWatch::State final : Inotify::Listener {
+    State(Loop& loop, BlockingPool& p, std::shared_ptr<Inotify> i)
+        : pool(p), inotify(std::move(i)), work(loop), changed(loop) {}
+    ~State() override { inotify->remove(*this); }
+
+    void on_events(std::string_view events) override {
+        if (queued.size() + events.size() > kMaxQueued) {
+            queued.clear();
+            return on_loss();
+        }
+        queued += events;
+        work.notify();
+    }
+    void on_loss() override {
+        loss = true;
+        work.notify();
+    }
+    bool has_room() const { return pending.size() < kMaxPending; }
+    bool has_work() const { return !queued.empty() || loss; }
 
     BlockingPool& pool;
-    std::unique_ptr<WatchTree> tree;  // a pool thread's while `signal` is not waited for
-    ReadEnd signal;                   // a duplicate, so that closing it takes nothing from the tree
-    Event changed;
+    std::shared_ptr<Inotify> inotify;
+    std::unique_ptr<WatchTree> tree;  // a pool thread's while `busy`
+    std::string queued;               // inotify_events that the tree has not seen
+    bool loss = false;
+    bool busy = false;
+    Event work;
     std::vector<FileChange> pending;
+    Event changed;
     bool woken = false;
     bool closed = false;
 };
@@ -28,32 +47,45 @@ FileWatch::FileWatch(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 FileWatch::~FileWatch() {
     state_->closed = true;
-    state_->signal.close();
+    state_->work.notify();
     state_->changed.notify();
 }
 
-Task<Result<std::unique_ptr<FileWatch>>> FileWatch::start(Loop& loop, BlockingPool& pool, std::string path,
-                                                          WatchOptions options) {
-    auto job = [&] { return WatchTree::arm(path, options); };
-    Result<std::unique_ptr<WatchTree>> tree = co_await pool.run(job);
+Task<Result<std::unique_ptr<FileWatch>>> FileWatcher::watch(std::string path, WatchOptions options) {
+    std::shared_ptr<Inotify> inotify = inotify_.lock();
+    if (!inotify) {
+        Result<std::shared_ptr<Inotify>> opened = Inotify::open(loop_);
+        if (!opened) co_return opened.error();
+        inotify = std::move(*opened);
+        inotify_ = inotify;
+    }
+    auto state = std::make_shared<FileWatch::State>(loop_, pool_, inotify);
+    inotify->begin_job(*state);
+    auto job = [&] { return WatchTree::arm(inotify->fd(), path, options); };
+    Result<std::unique_ptr<WatchTree>> tree = co_await pool_.run(job);
+    std::vector<int> added;
+    if (tree) added = (*tree)->take_added();
+    inotify->end_job(*state, added, std::vector<int>());
     if (!tree) co_return tree.error();
-    UniqueFd signal(::fcntl((*tree)->fd(), F_DUPFD_CLOEXEC, 3));
-    if (!signal) co_return sys_error("watch " + path, errno);
-    auto state = std::make_shared<State>(loop, pool, std::move(*tree), std::move(signal));
-    spawn_task(loop, "file watch", run(state));
+    state->tree = std::move(*tree);
+    spawn_task(loop_, "file watch", FileWatch::run(state));
     co_return std::unique_ptr<FileWatch>(new FileWatch(std::move(state)));
 }
 
 Task<> FileWatch::run(std::shared_ptr<State> state) {
     while (!state->closed) {
-        if (state->pending.size() >= kMaxPending) {
-            co_await state->changed.wait();
+        if (!state->has_work() || !state->has_room()) {
+            co_await state->work.wait();
             continue;
         }
-        if (!co_await state->signal.readable()) break;
-        auto job = [&state] { return state->tree->next_changes(); };
+        std::string events = std::exchange(state->queued, {});
+        const bool loss = std::exchange(state->loss, false);
+        state->busy = true;
+        state->inotify->begin_job(*state);
+        auto job = [&] { return state->tree->changes(events, loss); };
         std::vector<FileChange> changes = co_await state->pool.run(job);
-        if (changes.empty()) continue;
+        state->inotify->end_job(*state, state->tree->take_added(), state->tree->take_released());
+        state->busy = false;
         state->pending.insert(state->pending.end(), std::make_move_iterator(changes.begin()),
                               std::make_move_iterator(changes.end()));
         state->changed.notify();
@@ -62,16 +94,30 @@ Task<> FileWatch::run(std::shared_ptr<State> state) {
 
 std::vector<FileChange> FileWatch::take() {
     std::vector<FileChange> changes = std::exchange(state_->pending, {});
-    if (changes.size() >= kMaxPending) state_->changed.notify();
+    state_->work.notify();
     return changes;
 }
 
 Task<bool> FileWatch::wait_for(std::chrono::milliseconds timeout) {
     std::shared_ptr<State> state = state_;
-    if (state->pending.empty() && !state->woken) co_await state->changed.wait_for(timeout);
+    const auto until = std::chrono::steady_clock::now() + timeout;
+    while (state->pending.empty() && !state->woken) {
+        auto rest = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+        if (rest.count() <= 0 || !co_await state->changed.wait_for(rest)) break;
+    }
     bool something = !state->pending.empty() || state->woken;
     state->woken = false;
     co_return something;
+}
+
+Task<> FileWatch::catch_up(std::chrono::milliseconds timeout) {
+    std::shared_ptr<State> state = state_;
+    const auto until = std::chrono::steady_clock::now() + timeout;
+    state->inotify->read_now();
+    while (!state->closed && state->has_room() && (state->busy || state->has_work())) {
+        auto rest = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+        if (rest.count() <= 0 || !co_await state->changed.wait_for(rest)) break;
+    }
 }
 
 void FileWatch::wake() {

@@ -133,23 +133,30 @@ class StagedFile {
     int fd() const { return fd_.get(); }
 
     // Gives it the name of the target if nothing has it. Returns an errno, EEXIST when something does.
-    int publish_new() {
+    // `by_rename`: from a staging name, by which a watch can tell it from somebody's link(2).
+    int publish_new(bool by_rename) {
+        if (by_rename) {
+            if (int error = take_staging_name(); error != 0) return error;
+        }
         if (int error = name_.empty() ? link_as(leaf_) : rename_as(RENAME_NOREPLACE); error != 0)
             return error;
         return close();
     }
     // Puts it in the place of the target.
     int publish_over() {
-        if (name_.empty()) {
-            std::string name = staging_name(leaf_);
-            if (int error = link_as(name); error != 0) return error;
-            name_ = std::move(name);
-        }
+        if (int error = take_staging_name(); error != 0) return error;
         if (int error = close(); error != 0) return error;
         return rename_as(0);
     }
 
   private:
+    int take_staging_name() {
+        if (!name_.empty()) return 0;
+        std::string name = staging_name(leaf_);
+        if (int error = link_as(name); error != 0) return error;
+        name_ = std::move(name);
+        return 0;
+    }
     int link_as(const std::string& name) const {
         if (::linkat(fd_.get(), "", dir_, name.c_str(), AT_EMPTY_PATH) == 0) return 0;
         if (errno == EEXIST) return EEXIST;
@@ -257,7 +264,7 @@ class FileWriter {
         int error = 0;
         bool existed = target_.exists;
         if (!existed) {
-            error = staged.publish_new();
+            error = staged.publish_new(options_.owner.has_value());
             if (error == EEXIST) {
                 // Made by somebody else meanwhile: it is replaced like any other, from the start.
                 return options_.must_be_new ? Result<Attempt>(path_error("open", path_, EEXIST))

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 
 #include "base/log.hpp"
@@ -38,14 +37,9 @@ bool is_unnamed_file(const std::string& name) {
 
 }  // namespace
 
-Result<std::unique_ptr<WatchTree>> WatchTree::arm(const std::string& path, const WatchOptions& options) {
-    std::unique_ptr<WatchTree> tree(new WatchTree(path, options));
-    tree->inotify_ = UniqueFd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    if (!tree->inotify_) {
-        Error error = sys_error("inotify_init", errno);
-        error.code = Errc::resource_exhausted;
-        return error;
-    }
+Result<std::unique_ptr<WatchTree>> WatchTree::arm(int inotify, const std::string& path,
+                                                  const WatchOptions& options) {
+    std::unique_ptr<WatchTree> tree(new WatchTree(inotify, path, options));
     if (Result<> watched = tree->watch(""); !watched) return watched.error();
     tree->scan("", nullptr);
     return tree;
@@ -59,7 +53,7 @@ std::string WatchTree::full_path(const std::string& name) const {
 Result<> WatchTree::watch(const std::string& name) {
     std::string path = full_path(name);
     std::uint32_t mask = name.empty() ? kMask : kMask | IN_DONT_FOLLOW;
-    int descriptor = ::inotify_add_watch(inotify_.get(), path.c_str(), mask);
+    int descriptor = ::inotify_add_watch(inotify_, path.c_str(), mask);
     if (descriptor < 0) {
         int error = errno;
         Error failed = sys_error("open " + path, error);
@@ -74,6 +68,8 @@ Result<> WatchTree::watch(const std::string& name) {
     if (!is_new) {
         watches_.erase(at->second);
         at->second = name;
+    } else if (std::erase(released_, descriptor) == 0) {  // given up a moment ago, and still there
+        added_.push_back(descriptor);
     }
     watches_[name] = descriptor;
     return Result<>();
@@ -132,15 +128,15 @@ void WatchTree::scan(const std::string& name, std::vector<FileChange>* changes) 
     }
 }
 
+std::map<std::string, int>::iterator WatchTree::unwatch(std::map<std::string, int>::iterator at) {
+    directories_.erase(at->second);
+    released_.push_back(at->second);
+    return watches_.erase(at);
+}
+
 void WatchTree::forget(const std::string& name) {
     for (auto at = watches_.lower_bound(name); at != watches_.end() && at->first.starts_with(name);) {
-        if (!is_below(at->first, name)) {
-            ++at;
-            continue;
-        }
-        ::inotify_rm_watch(inotify_.get(), at->second);
-        directories_.erase(at->second);
-        at = watches_.erase(at);
+        at = is_below(at->first, name) ? unwatch(at) : std::next(at);
     }
     for (auto at = known_.lower_bound(name); at != known_.end() && at->first.starts_with(name);) {
         at = is_below(at->first, name) ? known_.erase(at) : std::next(at);
@@ -150,15 +146,12 @@ void WatchTree::forget(const std::string& name) {
 void WatchTree::rescan(std::vector<FileChange>& changes) {
     Snapshot before;
     before.swap(known_);
+    if (!top_is_gone_) static_cast<void>(watch(""));  // The loss may be that of the watch.
     scan("", nullptr);
     for (const auto& [name, was] : before) {
         if (known_.contains(name)) continue;
         add(changes, ChangeKind::remove, name);
-        auto watched = watches_.find(name);
-        if (watched == watches_.end()) continue;
-        ::inotify_rm_watch(inotify_.get(), watched->second);
-        directories_.erase(watched->second);
-        watches_.erase(watched);
+        if (auto watched = watches_.find(name); watched != watches_.end()) unwatch(watched);
     }
     for (auto& [name, is] : known_) {
         auto was = before.find(name);
@@ -175,22 +168,15 @@ void WatchTree::rescan(std::vector<FileChange>& changes) {
     }
 }
 
-std::vector<FileChange> WatchTree::next_changes() {
+std::vector<FileChange> WatchTree::changes(std::string_view events, bool loss) {
     std::vector<FileChange> changes;
-    alignas(inotify_event) std::array<char, 64 * 1024> buffer;
-    ssize_t count = ::read(inotify_.get(), buffer.data(), buffer.size());
-    bool overflow = false;
-    for (ssize_t at = 0; at < count;) {
-        const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
-        at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
-        if ((event->mask & IN_Q_OVERFLOW) != 0) {
-            overflow = true;
-        } else {
-            on_event(*event, changes);
-        }
+    while (!events.empty()) {
+        const auto* event = reinterpret_cast<const inotify_event*>(events.data());
+        events.remove_prefix(sizeof(inotify_event) + event->len);
+        on_event(*event, changes);
     }
-    if (overflow) {
-        log::info("inotify queue overflow: directory scanned again", {{"path", path_}});
+    if (loss) {
+        log::info("watch queue overflow: directory scanned again", {{"path", path_}});
         rescan(changes);
     }
     return changes;
@@ -201,14 +187,19 @@ void WatchTree::on_event(const inotify_event& event, std::vector<FileChange>& ch
     if (directory == directories_.end()) return;  // Of a directory that is not ours any more.
     const std::string parent = directory->second;
     if ((event.mask & IN_IGNORED) != 0) {
-        watches_.erase(parent);
+        auto watched = watches_.find(parent);
+        if (watched != watches_.end() && watched->second == event.wd) watches_.erase(watched);
         directories_.erase(directory);
+        released_.push_back(event.wd);  // whether or not it is known by now that the kernel did so
         return;
     }
     if (event.len == 0) {
         // About a directory itself: one below the top has been told of by its parent.
         if (!parent.empty()) return;
-        if ((event.mask & (IN_DELETE_SELF | IN_UNMOUNT)) != 0) add(changes, ChangeKind::remove, ".");
+        if ((event.mask & (IN_DELETE_SELF | IN_UNMOUNT)) != 0) {
+            top_is_gone_ = true;
+            add(changes, ChangeKind::remove, ".");
+        }
         if ((event.mask & IN_MOVE_SELF) != 0) add(changes, ChangeKind::rename, ".");
         if ((event.mask & IN_ATTRIB) != 0) add(changes, ChangeKind::chmod, ".");
         return;
@@ -242,9 +233,13 @@ void WatchTree::on_created(const std::string& name, const inotify_event& event,
                            std::vector<FileChange>& changes) {
     std::optional<Known> now = look(name);
     auto known = known_.find(name);
-    // A file of ours that took its place whole (see files::write_file): to others it was written.
+    // A file of ours that took its place whole (see files::write_file): to others it was made, given to its
+    // owner and written.
     if (staged_moves_.erase(event.cookie) > 0 && event.cookie != 0) {
-        if (known == known_.end()) add(changes, ChangeKind::create, name);
+        if (known == known_.end()) {
+            add(changes, ChangeKind::create, name);
+            add(changes, ChangeKind::chmod, name);
+        }
         add(changes, ChangeKind::write, name);
         if (now) known_[name] = *now;
         return;

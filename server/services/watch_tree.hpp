@@ -1,5 +1,5 @@
 #pragma once
-// The blocking half of watching a directory: inotify(7) instances, scans, and what is known of the tree. See
+// The blocking half of watching a directory: adding watches, scans, and what is known of the tree. See
 // file_watch.hpp for what watches report.
 
 #include <cstdint>
@@ -8,11 +8,12 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
-#include "base/unique_fd.hpp"
 #include "services/filesystem.hpp"
 
 struct inotify_event;
@@ -35,16 +36,18 @@ struct WatchOptions {
 // One pool thread at a time.
 class WatchTree {
   public:
-    // Errors: "open <p>: …" (not_found, not a directory), resource_exhausted when the kernel gives no more
-    // watches.
-    static Result<std::unique_ptr<WatchTree>> arm(const std::string& path, const WatchOptions& options);
+    // Adds watches to the inotify instance, which must outlive the tree. Errors: "open <p>: …" (not_found,
+    // not a directory), resource_exhausted when the kernel gives no more watches.
+    static Result<std::unique_ptr<WatchTree>> arm(int inotify, const std::string& path,
+                                                  const WatchOptions& options);
 
-    // Readable when there is something for next_changes(). Borrowed.
-    int fd() const { return inotify_.get(); }
+    // What inotify_events mean, those of foreign watches left out; with `loss` also the differences between
+    // what is known after them and what is there.
+    std::vector<FileChange> changes(std::string_view events, bool loss);
 
-    // What the kernel has to tell now; empty when that is nothing. After an overflow of its queue, the
-    // differences between what was known and what is there.
-    std::vector<FileChange> next_changes();
+    // Watch descriptors that were added, or are not wanted any more, since the last call.
+    std::vector<int> take_added() { return std::exchange(added_, {}); }
+    std::vector<int> take_released() { return std::exchange(released_, {}); }
 
   private:
     // What is compared after an overflow.
@@ -58,7 +61,8 @@ class WatchTree {
     };
     using Snapshot = std::map<std::string, Known>;  // by name, as in FileChange
 
-    WatchTree(std::string path, WatchOptions options) : path_(std::move(path)), options_(options) {}
+    WatchTree(int inotify, std::string path, WatchOptions options)
+        : inotify_(inotify), path_(std::move(path)), options_(options) {}
 
     Result<> watch(const std::string& name);
     // Watches what is below the directory `name` ("" for the top) and adds it to the snapshot; with `changes`
@@ -68,13 +72,18 @@ class WatchTree {
     void on_event(const inotify_event& event, std::vector<FileChange>& changes);
     void on_created(const std::string& name, const inotify_event& event, std::vector<FileChange>& changes);
     void forget(const std::string& name);
+    // Gives up the watch of the directory at `at`; the next one.
+    std::map<std::string, int>::iterator unwatch(std::map<std::string, int>::iterator at);
     void add(std::vector<FileChange>& changes, ChangeKind kind, const std::string& name);
     std::string full_path(const std::string& name) const;
     std::optional<Known> look(const std::string& name) const;
 
+    const int inotify_;
     const std::string path_;
     const WatchOptions options_;
-    UniqueFd inotify_;
+    std::vector<int> added_;
+    std::vector<int> released_;
+    bool top_is_gone_ = false;
     std::unordered_map<int, std::string> directories_;  // by watch descriptor; "" is the top
     std::map<std::string, int> watches_;
     Snapshot known_;

@@ -1,7 +1,9 @@
 #include "services/file_watch.hpp"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,7 +31,7 @@ class FileWatchTest : public test::LoopTest {
         WatchOptions options;
         options.recursive = recursive;
         options.entries = entries;
-        auto watch = run(FileWatch::start(loop_, pool_, dir_, options));
+        auto watch = run(watcher_.watch(dir_, options));
         EXPECT_TRUE(watch);
         return std::move(*watch);
     }
@@ -51,7 +53,8 @@ class FileWatchTest : public test::LoopTest {
     }
 
     std::string dir_;
-    BlockingPool pool_{loop_, "test", 1, 2};
+    BlockingPool pool_{loop_, "test", 1, 4};
+    FileWatcher watcher_{loop_, pool_};
     std::vector<std::string> told_;
 };
 
@@ -94,6 +97,7 @@ TEST_F(FileWatchTest, FilesThatTakeTheirPlaceWholeAreWritten) {
     MemorySource source("content");
     ASSERT_TRUE(files::write_file(at("f"), options, source));
     expect(*watch, {"create f", "write f"});
+    EXPECT_THAT(told_, testing::ElementsAre("create f", "chmod f", "write f"));
     told_.clear();
     ASSERT_TRUE(files::write_file(at("f"), options, source));
     expect(*watch, {"write f"});
@@ -130,8 +134,7 @@ TEST_F(FileWatchTest, WhatTheKernelsQueueLosesIsFoundByLooking) {
     std::size_t limit = 0;
     std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> limit;
     if (limit > 100'000) GTEST_SKIP() << "the queue is too long to fill";
-    auto tree = WatchTree::arm(dir_, WatchOptions{});
-    ASSERT_TRUE(tree);
+    auto watch = start();
     write("before");
     for (std::size_t i = 0; i < limit / 2; ++i) {  // at least three events each
         ::chmod(at("before").c_str(), i % 2 == 0 ? 0600 : 0644);
@@ -141,14 +144,13 @@ TEST_F(FileWatchTest, WhatTheKernelsQueueLosesIsFoundByLooking) {
     fs::remove(at("before"));
     std::set<std::string> created;
     bool removed = false;
-    for (int empty = 0; empty < 2;) {
-        std::vector<FileChange> changes = (*tree)->next_changes();
-        empty = changes.empty() ? empty + 1 : 0;
-        for (const FileChange& change : changes) {
+    drive_until([&] {
+        for (const FileChange& change : watch->take()) {
             if (change.kind == ChangeKind::create) created.insert(change.name);
             if (text(change) == "remove before") removed = true;
         }
-    }
+        return removed && created.size() == limit / 2 + 1;
+    });
     EXPECT_EQ(created.size(), limit / 2 + 1);
     EXPECT_TRUE(removed);
 }
@@ -156,10 +158,96 @@ TEST_F(FileWatchTest, WhatTheKernelsQueueLosesIsFoundByLooking) {
 TEST_F(FileWatchTest, WhatCannotBeWatched) {
     write("file");
     for (const char* name : {"missing", "file"}) {
-        auto watch = run(FileWatch::start(loop_, pool_, at(name), WatchOptions()));
+        auto watch = run(watcher_.watch(at(name), WatchOptions()));
         ASSERT_FALSE(watch);
         EXPECT_EQ(watch.error().code, Errc::not_found);
     }
+}
+
+std::size_t inotify_instances() {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(fs::directory_iterator("/proc/self/fd"), [](const auto& entry) {
+            std::error_code ignored;
+            return fs::read_symlink(entry.path(), ignored) == "anon_inode:inotify";
+        }));
+}
+
+TEST_F(FileWatchTest, WatchesShareWhatTheKernelGives) {
+    std::vector<std::unique_ptr<FileWatch>> watches;
+    for (int i = 0; i < 300; ++i) watches.push_back(start(i % 2 == 0));
+    EXPECT_EQ(inotify_instances(), 2U) << "one, and its duplicate";
+    write("f");
+    for (auto& watch : watches) {
+        told_.clear();
+        expect(*watch, {"create f", "write f"});
+    }
+    // One that ends takes nothing from the others.
+    watches.resize(1);
+    told_.clear();
+    write("g");
+    expect(*watches.front(), {"create g"});
+    watches.clear();
+    drive_until([] { return inotify_instances() == 0; });
+    EXPECT_EQ(inotify_instances(), 0U);
+}
+
+// Directories come and go while the watches of others on the same ones end: each still sees everything.
+TEST_F(FileWatchTest, NoWatchIsLostToTheEndOfAnother) {
+    auto lasting = start(true);
+    std::set<std::string> made;
+    for (int round = 0; round < 100; ++round) {
+        const std::string name = "d" + std::to_string(round);
+        auto passing = start(true);
+        fs::create_directories(at(name + "/sub"));
+        passing.reset();
+        made.insert("create " + name + "/sub/f");
+        write(name + "/sub/f");
+        if (round % 3 == 0) fs::rename(at(name), at("moved" + name));
+    }
+    auto later = start(true);
+    for (int round = 1; round < 100; round += 3) {
+        write("d" + std::to_string(round) + "/sub/late");
+        made.insert("create d" + std::to_string(round) + "/sub/late");
+    }
+    for (int round = 0; round < 100; round += 3) {
+        write("movedd" + std::to_string(round) + "/sub/late");
+        made.erase("create d" + std::to_string(round) + "/sub/f");  // it may have moved before it was seen
+        made.insert("create movedd" + std::to_string(round) + "/sub/f");
+        made.insert("create movedd" + std::to_string(round) + "/sub/late");
+    }
+    expect(*lasting, std::vector<std::string>(made.begin(), made.end()));
+    told_.clear();
+    std::erase_if(made, [](const std::string& one) { return !one.ends_with("late"); });
+    expect(*later, std::vector<std::string>(made.begin(), made.end()));
+}
+
+TEST_F(FileWatchTest, CatchingUpBringsWhatWasDoneBefore) {
+    auto watch = start();
+    for (int i = 0; i < 50; ++i) {
+        write("f" + std::to_string(i));
+        run(watch->catch_up(milliseconds(10'000)));
+        std::vector<FileChange> changes = watch->take();
+        ASSERT_FALSE(changes.empty());
+        EXPECT_EQ(text(changes.front()), "create f" + std::to_string(i));
+    }
+}
+
+TEST_F(FileWatchTest, WhatNobodyTakesIsBoundedAndFoundLater) {
+    auto watch = start();
+    const std::size_t count = FileWatch::kMaxPending + FileWatch::kMaxQueued / sizeof(inotify_event) + 10'000;
+    for (std::size_t i = 0; i < count; ++i) {
+        UniqueFd file(::open(at(std::to_string(i)).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+        if (i % 1000 == 0) run(watch->catch_up(milliseconds(10'000)));
+    }
+    std::set<std::string> created;
+    drive_until([&] {
+        std::vector<FileChange> changes = watch->take();
+        for (const FileChange& change : changes) {
+            if (change.kind == ChangeKind::create) created.insert(change.name);
+        }
+        return created.size() == count;
+    });
+    EXPECT_EQ(created.size(), count);
 }
 
 TEST_F(FileWatchTest, WakingEndsAWaitOnce) {
