@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { delay, eventually, finish, isAlive, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
+import { alone, delay, eventually, finish, isAlive, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
 import { RawSocket, rawRequest } from './support/raw.mjs';
 import { settings } from './support/settings.mjs';
 
@@ -276,7 +276,7 @@ describe('send_stdin', () => {
         await d.ended(id);
         assert.equal([...(await logsOf(id))[0]].sort().join(''), 'abcd');
     });
-    test('a sender that leaves while the process does not read is let go of, and others can go on', async () => {
+    test('a sender that leaves while the process does not read is let go of, and others can go on', { skip: !alone }, async () => {
         const gate = `${d.tmp}/gate`;
         assert.equal((await d.run(`mkfifo ${gate}`)).code, 0);
         const { id } = await d.start(`read -r line < ${gate}; wc -c`, { stdin: true });
@@ -309,7 +309,7 @@ describe('send_stdin', () => {
     });
 });
 
-test('an ended process that is kept leaves no cgroup behind', async (t) => {
+test('an ended process that is kept leaves no cgroup behind', { skip: !alone }, async (t) => {
     const mount = fs.readFileSync('/proc/mounts', 'utf8').split('\n').find((line) => line.startsWith('cgroup2 '))?.split(' ')[1];
     const own = mount && path.join(mount, fs.readFileSync(`/proc/${d.pid}/cgroup`, 'utf8').match(/^0::(.*)$/m)[1]);
     const groups = own && path.join(own, `sandbox-executor-${d.pid}`);
@@ -325,7 +325,7 @@ test('an ended process that is kept leaves no cgroup behind', async (t) => {
     assert.equal(list(), 0);
 });
 
-test('the last thousand ended processes are kept, running ones always', async () => {
+test('the last thousand ended processes are kept, running ones always', { skip: !alone }, async () => {
     const running = await d.start('sleep 348');
     const count = slow ? 1005 : 1030;
     const before = openDescriptors(d.pid);

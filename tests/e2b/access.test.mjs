@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { describe, test } from 'node:test';
-import { eventually, finish } from '../blackbox/support/daemon.mjs';
+import { eventually, finish, isRoot } from '../blackbox/support/daemon.mjs';
 import { stream, unary } from './support/connect.mjs';
 import { debugSandbox, sdk, sdkPath, startEnvd, tokenSandbox, useEnvd } from './support/envd.mjs';
 
@@ -26,6 +26,19 @@ describe('a listener with a token', () => {
         assert.equal((await stream(d.envdUrl, 'process.Process/Start', { process: { cmd: 'true' } })).status, 401);
         assert.equal((await list(d.envdUrl, { 'x-access-token': d.secret })).status, 401);
         await assert.rejects(tokenSandbox(d.envdUrl, 'wrong').commands.run('true'), sdk.AuthenticationError);
+    });
+    test('the token is not to be found from outside', { skip: !isRoot }, async () => {
+        const seen = (daemon) => ['environ', 'cmdline'].map((name) => fs.readFileSync(`/proc/${daemon.pid}/${name}`, 'latin1')).join();
+        assert.match(seen(d), /ENVD_ACCESS_TOKEN/);
+        assert.ok(!seen(d).includes(token) && !seen(d).includes(d.secret));
+        for (const args of [['--envd-access-token', 'by-flag'], ['--envd-access-token=by-flag']]) {
+            const flagged = await startEnvd({}, args);
+            assert.equal((await list(flagged.envdUrl, { 'x-access-token': 'by-flag' })).status, 200);
+            assert.match(seen(flagged), /--envd-access-token/);
+            assert.ok(!seen(flagged).includes('by-flag'));
+            await flagged.stop();
+            await flagged.assertClean();
+        }
     });
     test('the SDK with the token', async () => {
         const sandbox = tokenSandbox(d.envdUrl, token);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
 import { describe, test } from 'node:test';
-import { finish, memoryKb, slow } from '../blackbox/support/daemon.mjs';
+import { eventually, finish, memoryKb, slow } from '../blackbox/support/daemon.mjs';
 import { sha256 } from '../blackbox/support/http.mjs';
 import { sdk, useEnvd } from './support/envd.mjs';
 
@@ -198,6 +198,17 @@ describe('plain HTTP', () => {
         request.destroy();
         await sandbox.files.exists(at('whole'));
         assert.equal(fs.readFileSync(at('whole'), 'utf8'), 'old');
+    });
+    test('who reads while others upload sees the one content or the other', async () => {
+        const contents = ['a', 'b'].map((letter) => letter.repeat(400_000));
+        await sandbox.files.write(at('swapped'), contents[0]);
+        const reader = await sandbox.commands.run(
+            `until [ -e stop ]; do tr -s ab < swapped; echo; done`, { background: true, cwd: d.work, timeoutMs: 0 });
+        await eventually(() => reader.stdout.length > 0, 'the first look');
+        for (let i = 1; i <= 40; ++i) await sandbox.files.write(at('swapped'), contents[i % 2]);
+        await sandbox.files.write(at('stop'), '');
+        const { stdout } = await reader.wait();
+        assert.deepEqual([...new Set(stdout.trim().split('\n'))].sort(), ['a', 'b']);
     });
     test('compose', async () => {
         fs.writeFileSync(at('p1'), 'one ');

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { delay, eventually, finish, isAlive, memoryKb, slow } from '../blackbox/support/daemon.mjs';
 import { RawSocket } from '../blackbox/support/raw.mjs';
 import { envelope, openStream, output, stream, unary } from './support/connect.mjs';
-import { useEnvd } from './support/envd.mjs';
+import { startEnvd, useEnvd } from './support/envd.mjs';
 
 const { d } = useEnvd();
 const start = (cmd, more = {}) => ({ process: { cmd: '/bin/sh', args: ['-c', cmd] }, stdin: false, ...more });
@@ -79,6 +79,10 @@ describe('streams', () => {
     test('keepalives while nothing else is sent', async () => {
         const { events } = await run(start('sleep 1.3'), { 'keepalive-ping-interval': '1' });
         assert.deepEqual(events.map((e) => Object.keys(e.json.event ?? {})[0]), ['start', 'keepalive', 'end', undefined]);
+        for (const interval of ['9999999999', '0', '-1', 'x']) {
+            const odd = await run(start('sleep 0.2'), { 'keepalive-ping-interval': interval });
+            assert.deepEqual(odd.events.map((e) => Object.keys(e.json.event ?? {})[0]), ['start', 'end', undefined], interval);
+        }
     });
 });
 
@@ -141,6 +145,26 @@ describe('messages', () => {
         await eventually(() => target.ended, 'the end');
         assert.equal(output(target.events).toString(), 'one two');
     });
+});
+
+test('a stream of input may be silent for longer than other bodies', async () => {
+    const patient = await startEnvd({ ENVD_INSECURE: '1', SANDBOX_BODY_TIMEOUT: '1' });
+    const target = openStream(patient.envdUrl, 'process.Process/Start', { ...start('head -n 2'), stdin: true });
+    await eventually(() => target.events.length > 0, 'the start');
+    const process = { pid: target.events[0].json.event.start.pid };
+    const line = (text) => envelope({ data: { input: { stdin: Buffer.from(text).toString('base64') } } });
+    const raw = await RawSocket.connect(patient.envdPort);
+    const chunk = (bytes) => raw.write(Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]));
+    raw.write('POST /process.Process/StreamInput HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/connect+json\r\nTransfer-Encoding: chunked\r\n\r\n');
+    chunk(Buffer.concat([envelope({ start: { process } }), line('one\n')]));
+    await delay(3500); // the time under test
+    assert.equal(raw.ended, false);
+    chunk(line('two\n'));
+    await eventually(() => target.ended, 'the end');
+    assert.equal(output(target.events).toString(), 'one\ntwo\n');
+    raw.close();
+    await patient.stop();
+    await patient.assertClean();
 });
 
 describe('ends', () => {

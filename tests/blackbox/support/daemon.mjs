@@ -1,9 +1,22 @@
 // Daemons for tests of node:test: whatever happens, none outlives its file.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, before, test } from 'node:test';
 import { Daemon, slow } from './daemon_process.mjs';
 
 export * from './daemon_process.mjs';
+
+// A test may run whole suites against one daemon (tests/e2b/together.test.mjs): this says where it is. What looks at
+// the daemon as a whole, at its descriptors or its memory, has no place there.
+const shared = process.env.BLACKBOX_DAEMON ? JSON.parse(process.env.BLACKBOX_DAEMON) : undefined;
+export const alone = !shared;
+
+// The daemon that somebody else has started and will stop.
+export function sharedDaemon() {
+    const { pid, log, ...where } = shared;
+    const stderr = { get: () => fs.readFileSync(log, 'utf8') };
+    return Object.assign(Object.create(Daemon.prototype, { stderr }), where, { options: {}, child: { pid } });
+}
 
 const started = new Set();
 after(() => {
@@ -44,7 +57,7 @@ export async function withDaemon(options, body) {
 export function useDaemon(options) {
     const holder = { daemon: undefined };
     before(async () => {
-        holder.daemon = await startDaemon(options);
+        holder.daemon = shared ? sharedDaemon() : await startDaemon(options);
     });
     return new Proxy(holder, {
         get(target, name) {
@@ -55,6 +68,12 @@ export function useDaemon(options) {
 }
 
 export function finish(d) {
+    if (shared) {
+        test('at the end the daemon is still there', async () => {
+            assert.equal((await d.get('/health')).status, 200);
+        });
+        return;
+    }
     test('at the end the daemon stops with 0 and leaves no process and no file', async () => {
         const began = Date.now();
         assert.deepEqual(await d.stop(), { code: 0, signal: null });

@@ -1,19 +1,21 @@
 // A daemon with the envd listener, and the SDK pointed at it.
 import { createRequire } from 'node:module';
+import fs from 'node:fs';
 import path from 'node:path';
 import { before } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { startDaemon } from '../../blackbox/support/daemon.mjs';
+import { alone, sharedDaemon, startDaemon } from '../../blackbox/support/daemon.mjs';
 
 const modules = process.env.E2B_MODULES ?? fileURLToPath(new URL('..', import.meta.url));
-export const sdkPath = createRequire(path.join(modules, 'package.json')).resolve('e2b');
-export const sdk = createRequire(path.join(modules, 'package.json'))('e2b');
+const require = createRequire(path.join(modules, 'package.json'));
+export const sdkPath = require.resolve(process.env.E2B_PACKAGE ?? 'e2b');
+export const sdk = require(sdkPath);
 
 // Settings of the environment must not decide what the tests do.
-for (const name of Object.keys(process.env)) if (name.startsWith('E2B_') && name !== 'E2B_MODULES') delete process.env[name];
+for (const name of Object.keys(process.env)) if (name.startsWith('E2B_') && !['E2B_MODULES', 'E2B_PACKAGE'].includes(name)) delete process.env[name];
 
-export async function startEnvd(env = { ENVD_INSECURE: '1' }) {
-    const daemon = await startDaemon({ env: { ENVD_PORT: '0', ...env } });
+export async function startEnvd(env = { ENVD_INSECURE: '1' }, args = []) {
+    const daemon = await startDaemon({ env: { ENVD_PORT: '0', ...env }, args });
     daemon.envdPort = Number(daemon.logged('"Starting envd API"', 'port'));
     daemon.envdUrl = `http://127.0.0.1:${daemon.envdPort}`;
     return daemon;
@@ -37,7 +39,8 @@ export const tokenSandbox = (url, token) =>
 export function useEnvd(env) {
     const holder = {};
     before(async () => {
-        holder.daemon = await startEnvd(env);
+        holder.daemon = alone ? await startEnvd(env) : sharedDaemon();
+        if (!alone) holder.daemon.work = fs.mkdtempSync(path.join(holder.daemon.work, 'suite-'));
         holder.sandbox = await debugSandbox(holder.daemon);
     });
     const proxy = (name) =>
