@@ -11,8 +11,8 @@
 namespace sandbox {
 
 struct FileWatch::State final : Inotify::Listener {
-    State(Loop& loop, BlockingPool& p, std::shared_ptr<Inotify> i)
-        : pool(p), inotify(std::move(i)), work(loop), changed(loop) {}
+    State(Loop& loop, BlockingPool& p, std::shared_ptr<Inotify> i, std::string at)
+        : pool(p), inotify(std::move(i)), path(std::move(at)), work(loop), changed(loop) {}
     ~State() override { inotify->remove(*this); }
 
     void on_events(std::string_view events) override {
@@ -32,6 +32,7 @@ struct FileWatch::State final : Inotify::Listener {
 
     BlockingPool& pool;
     std::shared_ptr<Inotify> inotify;
+    const std::string path;
     std::unique_ptr<WatchTree> tree;  // a pool thread's while `busy`
     std::string queued;               // inotify_events that the tree has not seen
     bool loss = false;
@@ -59,10 +60,10 @@ Task<Result<std::unique_ptr<FileWatch>>> FileWatcher::watch(std::string path, Wa
         inotify = std::move(*opened);
         inotify_ = inotify;
     }
-    auto state = std::make_shared<FileWatch::State>(loop_, pool_, inotify);
+    auto state = std::make_shared<FileWatch::State>(loop_, pool_, inotify, path);
     inotify->begin_job(*state);
     auto job = [&] { return WatchTree::arm(inotify->fd(), path, options); };
-    Result<std::unique_ptr<WatchTree>> tree = co_await pool_.run(job);
+    Result<std::unique_ptr<WatchTree>> tree = co_await pool_.run_on(path, job);
     std::vector<int> added;
     if (tree) added = (*tree)->take_added();
     inotify->end_job(*state, added, std::vector<int>());
@@ -83,7 +84,7 @@ Task<> FileWatch::run(std::shared_ptr<State> state) {
         state->busy = true;
         state->inotify->begin_job(*state);
         auto job = [&] { return state->tree->changes(events, loss); };
-        std::vector<FileChange> changes = co_await state->pool.run(job);
+        std::vector<FileChange> changes = co_await state->pool.run_on(state->path, job);
         state->inotify->end_job(*state, state->tree->take_added(), state->tree->take_released());
         state->busy = false;
         state->pending.insert(state->pending.end(), std::make_move_iterator(changes.begin()),
