@@ -16,11 +16,9 @@ struct FileWatch::State final : Inotify::Listener {
     ~State() override { inotify->remove(*this); }
 
     void on_events(std::string_view events) override {
-        if (queued.size() + events.size() > kMaxQueued) {
-            queued.clear();
-            return on_loss();
-        }
-        queued += events;
+        // After a loss the scan will see what these tell.
+        if (queued.size() + events.size() > kMaxQueued) loss = true;
+        if (!loss) queued += events;
         work.notify();
     }
     void on_loss() override {

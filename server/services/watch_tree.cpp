@@ -71,7 +71,12 @@ Result<> WatchTree::watch(const std::string& name) {
     } else if (std::erase(released_, descriptor) == 0) {  // given up a moment ago, and still there
         added_.push_back(descriptor);
     }
-    watches_[name] = descriptor;
+    auto [named, is_first] = watches_.emplace(name, descriptor);
+    if (!is_first && named->second != descriptor) {  // another directory has taken the name
+        directories_.erase(named->second);
+        released_.push_back(named->second);
+        named->second = descriptor;
+    }
     return Result<>();
 }
 
