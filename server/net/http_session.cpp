@@ -513,6 +513,7 @@ Task<bool> HttpSession::write_file(BlockingPool& pool, int fd, std::uint64_t off
     std::uint64_t left = length;
     // The socket stays open until run() ends, whatever happens meanwhile; a cut only shuts it down.
     const int socket = socket_.native_handle();
+    const std::string file = "/proc/self/fd/" + std::to_string(fd);  // tells the pool whose file system it is
     auto send_some = [&]() -> int {
         // Then others get the thread, however fast the peer reads.
         for (int turn = 0; left > 0 && turn < kSendfileTurn; ++turn) {
@@ -528,7 +529,7 @@ Task<bool> HttpSession::write_file(BlockingPool& pool, int fd, std::uint64_t off
     };
     while (left > 0 && !gone_) {
         const std::uint64_t before = left;
-        const int failure = co_await pool.run(send_some);
+        const int failure = co_await pool.run_on(file, send_some);
         server_->counters.bytes_out += before - left;
         if (failure == EAGAIN) {
             boost::system::error_code ec;

@@ -251,7 +251,8 @@ test('readers of pipes that nobody writes to do not stop the file routes', async
     await withDaemon({}, async (daemon) => {
         const path = daemon.file('silent');
         await daemon.run(`mkfifo ${path}`);
-        const silent = Array.from({ length: 300 }, () => daemon.post('/read_file', { path, length: 5 }));
+        const began = Date.now();
+        const silent = Array.from({ length: 500 }, () => daemon.post('/read_file', { path, length: 5 }));
         const done = Promise.all(silent).then(() => 'silent');
         const others = async () => {
             for (let i = 0; i < 20; ++i) await daemon.post('/stat', { path: daemon.work });
@@ -259,6 +260,8 @@ test('readers of pipes that nobody writes to do not stop the file routes', async
         };
         assert.equal(await Promise.race([done, others()]), 'others');
         for (const { json } of await Promise.all(silent)) assert.deepEqual(json, { content: '', encoding: 'utf-8' });
+        // Each waits for two seconds, and all of them at once.
+        assert.ok(Date.now() - began < 10_000 * (slow ? 4 : 1), `${Date.now() - began} ms`);
         const late = daemon.post('/read_file', { path, length: 8 });
         await daemon.run(`(printf he; sleep 0.2; printf llo) > ${path}`);
         assert.equal((await late).json.content, 'hello');
@@ -291,14 +294,17 @@ describe('a hung file system', () => {
 
     async function othersWork(daemon) {
         const path = daemon.file('elsewhere');
+        const signal = AbortSignal.timeout(60_000 * (slow ? 4 : 1));
+        const answer = async (target, fields) => (await daemon.post(target, fields, { signal })).json;
         for (let i = 0; i < 20; ++i) {
             const content = `${i}`;
-            assert.deepEqual((await daemon.post('/write_file', { path, content })).json, { success: true });
-            assert.equal((await daemon.post('/read_file', { path })).json.content, content);
-            assert.equal((await daemon.run('cat', { cwd: daemon.work, stdin: content })).stdout, content);
+            assert.deepEqual(await answer('/write_file', { path, content }), { success: true });
+            assert.equal((await answer('/read_file', { path })).content, content);
+            assert.equal((await answer('/run', { cmd: 'cat', cwd: daemon.work, stdin: content })).stdout, content);
         }
         // More than stays in memory.
-        assert.equal((await daemon.run('head -c 6000000 /dev/zero | tr "\\0" k')).stdout.length, 6_000_000);
+        const large = await answer('/run', { cmd: 'head -c 6000000 /dev/zero | tr "\\0" k' });
+        assert.equal(large.stdout.length, 6_000_000);
         assert.equal((await daemon.get('/health')).status, 200);
     }
 
