@@ -1,6 +1,7 @@
 // GET /process_logs_streaming: a process's log as server-sent events, from any id on, followed to its end.
 
 #include <charconv>
+#include <cmath>
 
 #include "base/base64.hpp"
 #include "base/json_escape.hpp"
@@ -18,6 +19,14 @@ std::optional<std::uint64_t> parse_id(std::string_view text) {
     std::uint64_t value = 0;
     auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (ec != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+std::optional<double> parse_seconds(std::string_view text) {
+    double value = 0;
+    auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+    if (ec != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= 86'400))
+        return std::nullopt;
     return value;
 }
 
@@ -55,6 +64,7 @@ void append_gap_event(std::string& out, const LogGap& gap) {
 struct Start {
     std::uint64_t from = 1;
     bool follow = true;
+    std::chrono::milliseconds keepalive{0};
     std::optional<bool> base64;  // exact bytes, line ends included; else as the process was started
 };
 
@@ -73,6 +83,11 @@ Result<Start> read_start(const net::Request& request) {
         if (*follow != "true" && *follow != "false")
             return Error{Errc::invalid_argument, "follow must be true or false", 0};
         start.follow = *follow == "true";
+    }
+    if (std::optional<std::string> keepalive = request.query("keepalive")) {
+        std::optional<double> seconds = parse_seconds(*keepalive);
+        if (!seconds) return Error{Errc::invalid_argument, "keepalive must be 0 to 86400 seconds", 0};
+        start.keepalive = std::chrono::milliseconds(static_cast<std::int64_t>(std::ceil(*seconds * 1000)));
     }
     if (std::optional<std::string> encoding = request.query("encoding")) {
         if (*encoding != "base64" && *encoding != "utf-8")
@@ -135,11 +150,7 @@ Task<> handle_process_logs(net::Exchange& exchange, Context& context) {
         co_await writer.finish();
         co_return;
     }
-    if (auto seconds = exchange.request().query("keepalive")) {
-        if (auto period = parse_id(*seconds); period && *period < 86'400) {
-            writer.keep_alive(std::chrono::seconds(*period));
-        }
-    }
+    writer.keep_alive(start->keepalive);
     bool gone = false;
     exchange.watch_disconnect([&gone, process] {
         gone = true;

@@ -74,9 +74,12 @@ test('exact bytes, for a process that was started so and for a reader who asks',
 });
 
 test('keep-alive comments, when asked for', async () => {
-    const { id } = await d.start('sleep 1.5');
-    const { text } = await d.get(`/process_logs_streaming?id=${id}&keepalive=1`);
+    const { id } = await d.start('sleep 0.5');
+    const { text } = await d.get(`/process_logs_streaming?id=${id}&keepalive=0.1`);
     assert.ok(text.startsWith(': '), text);
+    for (const wrong of ['x', '-1', 'nan', '1e9', '']) {
+        assert.equal((await d.get(`/process_logs_streaming?id=${id}&keepalive=${wrong}`)).status, 400, wrong);
+    }
     const silent = await d.start('sleep 0.3');
     assert.equal((await d.get(`/process_logs_streaming?id=${silent.id}`)).text, 'event: complete\ndata: {"message": "stream ended"}\n\n');
 });
