@@ -118,6 +118,7 @@ void Command::on_exit(const ExitRecord& record) {
     }
     --impl_->environment.commands_running;
     impl_->give_back_cgroup();
+    impl_->close_input_at_end();
     impl_->changed.notify();
 }
 
@@ -164,6 +165,7 @@ Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
         --impl.delivering;
     }
     stream.at_end = true;
+    impl.close_input_at_end();
     impl.changed.notify();
 }
 

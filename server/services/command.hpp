@@ -140,7 +140,8 @@ class Command : public std::enable_shared_from_this<Command> {
     // wake_stdin_writers() was called, the rest is left out and the error is cancelled.
     Task<Result<>> write_stdin(Spool& bytes, std::uint64_t& done, const bool* give_up = nullptr);
     void wake_stdin_writers();
-    // Ends stdin: the command reads end of file. Not for a terminal.
+    // Ends stdin: the command reads end of file. Not for a terminal. Stdin ends by itself when the leader has
+    // ended and the pipes are at their end.
     Result<> close_stdin();
     Result<> resize(PtySize size);
 

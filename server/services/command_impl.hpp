@@ -72,6 +72,10 @@ struct Command::Impl {
         }
         return true;
     }
+    // When all of the command has ended nobody is to be written to, and a thousand ended ones are remembered.
+    void close_input_at_end() {
+        if (exit && all_at_end() && input) input->close();
+    }
     bool silent() {
         for (OutputStream& s : streams) {
             if (!s.at_end && (!s.waiting || s.end->pending() > 0)) return false;

@@ -418,6 +418,27 @@ TEST_F(CommandTest, WhatOneWriterSendsStaysTogether) {
     EXPECT_EQ(done, (std::vector<std::uint64_t>{500'000, 500'000, 500'000}));
 }
 
+// Of the thousand ended processes that are remembered none may cost a descriptor.
+TEST_F(CommandTest, StdinIsGivenUpWithTheEnd) {
+    CommandSpec spec = shell("echo over");
+    spec.stdin_mode = StdinMode::pipe;
+    auto command = start(spec);
+    run(command->wait(EndRule::exit_and_eof));
+    EXPECT_FALSE(command->stdin_open());
+    EXPECT_EQ(run(command->write_stdin("late")).error().code, Errc::failed_precondition);
+
+    // A background job that still has the pipes can still be written to.
+    spec = shell("(read line; echo got $line) <&0 &");
+    spec.stdin_mode = StdinMode::pipe;
+    command = start(spec);
+    run(command->wait(EndRule::exit_and_drain));
+    EXPECT_TRUE(command->stdin_open());
+    EXPECT_TRUE(run(command->write_stdin("this\n")));
+    run(command->wait(EndRule::exit_and_eof));
+    EXPECT_FALSE(command->stdin_open());
+    EXPECT_EQ(sink_->out(), "got this\n");
+}
+
 TEST_F(CommandTest, ACommandThatDoesNotReadHoldsUpItsWriterUntilItEnds) {
     CommandSpec spec = shell("exec sleep 1000");
     spec.stdin_mode = StdinMode::pipe;
