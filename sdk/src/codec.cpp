@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <type_traits>
+#include <utility>
 
 #include "koyeb/sandbox/errors.hpp"
 #include "text.hpp"
@@ -46,15 +49,27 @@ template <class Number>
 std::optional<Number> number_of(const Json& json, const char* name) {
     const Json* value = find(json, name);
     if (value == nullptr) return std::nullopt;
-    if (value->is_number()) return value->get<Number>();
     if (value->is_string()) {  // the TypeScript SDK types some numbers as strings
         const auto& digits = value->get_ref<const std::string&>();
-        long long number = 0;
+        Number number{};
         const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-        if (ec == std::errc() && end == digits.data() + digits.size() && !digits.empty())
-            return static_cast<Number>(number);
+        if (ec == std::errc() && end == digits.data() + digits.size()) return number;
+        return std::nullopt;
     }
-    return std::nullopt;
+    if (!value->is_number()) return std::nullopt;
+    if constexpr (std::is_integral_v<Number>) {
+        // One that does not fit is none: an exit code of 2^32 is no 0.
+        if (value->is_number_float()) {
+            const double number = value->get<double>();
+            if (!(std::abs(number) < 9e15) || !std::in_range<Number>(std::int64_t(number)))
+                return std::nullopt;
+            return static_cast<Number>(number);
+        }
+        const bool fits = value->is_number_unsigned() ? std::in_range<Number>(value->get<std::uint64_t>())
+                                                      : std::in_range<Number>(value->get<std::int64_t>());
+        if (!fits) return std::nullopt;
+    }
+    return value->get<Number>();
 }
 
 std::string decoded(std::string bytes, bool base64) {
@@ -97,7 +112,7 @@ std::optional<CommandStats> stats_of(const Json& json) {
 
 CommandEnd end_of(const Json& json) {
     const auto code = number_of<int>(json, "code");
-    if (!code) unexpected(text(json));
+    if (!code) unexpected("an end without an exit code");
     CommandEnd end;
     end.exit_code = *code;
     end.signal = string_of(json, "signal");
@@ -121,7 +136,7 @@ std::string piece_of(const Json& json) {
 }
 
 ProcessInfo process_of(const Json& json) {
-    if (!json.is_object()) unexpected(text(json));
+    if (!json.is_object()) unexpected("a process that is no object");
     ProcessInfo process;
     process.id = string_of(json, "id");
     process.command = string_of(json, "command");

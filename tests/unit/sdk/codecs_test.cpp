@@ -154,6 +154,18 @@ TEST(Codec, LogEvents) {
         decode(event_of(R"({"message":"stream ended"})", "complete"))));
 }
 
+TEST(Codec, ANumberThatDoesNotFitIsNone) {
+    EXPECT_EQ(codec::decode_run(R"({"code":7})", false).end.exit_code, 7);
+    EXPECT_EQ(codec::decode_run(R"({"code":"7"})", false).end.exit_code, 7);
+    EXPECT_EQ(codec::decode_run(R"({"code":7.0})", false).end.exit_code, 7);
+    // As an int the first would be 0: success.
+    for (const char* code :
+         {"4294967296", "-2147483649", "18446744073709551615", "1e300", "\"4294967296\"", "[[]]"}) {
+        const std::string body = std::string("{\"code\":") + code + "}";
+        EXPECT_THROW(codec::decode_run(body, false), SandboxServiceError) << body;
+    }
+}
+
 TEST(Errors, AsValuesAndBack) {
     const Error value = Error::from(SandboxServiceError(404, "gone"));
     EXPECT_EQ(value.kind, ErrorKind::service);
