@@ -60,11 +60,13 @@ MultipartReader::Found MultipartReader::find_boundary(std::string_view text) con
     for (std::size_t from = 0;;) {
         std::size_t at = text.find(delimiter_, from);
         if (at == std::string_view::npos) break;
-        std::size_t behind = at + delimiter_.size();
-        if (behind == text.size()) return {at, false};
-        // A longer word that begins like the boundary is none.
-        char c = text[behind];
-        if (c == '-' || c == '\r' || c == ' ' || c == '\t') return {at, true};
+        const std::string_view behind = text.substr(at + delimiter_.size());
+        // A longer word that begins like the boundary is none, and until that is known the part has not
+        // ended.
+        if (behind.empty() || behind == "-" || behind == "\r") return {at, false};
+        const bool boundary = behind.starts_with("--") || behind.starts_with("\r\n") ||
+                              behind.front() == ' ' || behind.front() == '\t';
+        if (boundary) return {at, true};
         from = at + 1;
     }
     // The beginning of a boundary may stand at the end.
