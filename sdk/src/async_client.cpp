@@ -151,8 +151,7 @@ Awaitable<std::optional<OutputEvent>> AsyncCommandStream::next() {
             if (auto* end = std::get_if<CommandEnd>(&decoded)) {
                 impl_->end = std::move(*end);
                 impl_->ended = true;
-                // To the end of the answer, so that the connection can be used again.
-                co_await impl_->exchange.read_all();
+                co_await impl_->exchange.drain();
                 co_return std::nullopt;
             }
         }

@@ -94,7 +94,7 @@ Awaitable<std::optional<LogEvent>> AsyncLogStream::next() {
             auto decoded = codec::decode_log_event(*event);
             if (std::holds_alternative<codec::LogComplete>(decoded)) {
                 self.ended = true;
-                co_await self.exchange->read_all();
+                co_await self.exchange->drain();
                 co_return std::nullopt;
             }
             auto* log = std::get_if<LogEvent>(&decoded);

@@ -252,6 +252,14 @@ Awaitable<std::string> HttpExchange::read_all() {
     }
 }
 
+Awaitable<> HttpExchange::drain() {
+    try {
+        co_await read_all();
+    } catch (const SandboxError&) {
+        impl_->connection.reset();
+    }
+}
+
 Transport::Transport(asio::any_io_executor executor, const ConnectionInfo& info)
     : executor_(std::move(executor)), url_(parse_url(info.url)), pool_(std::make_shared<ConnectionPool>()) {
     pool_->ca_file = info.ca_file;

@@ -62,6 +62,9 @@ class HttpExchange {
     void set_patience(Patience patience);
     // All of it.
     Awaitable<std::string> read_all();
+    // Reads the rest away, so that the connection can be used again. For an answer of which all that counts
+    // has come: that it breaks off now is no error.
+    Awaitable<> drain();
 
   private:
     std::unique_ptr<Impl> impl_;
