@@ -5,31 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "base/utf8.hpp"
 #include "fuzz/fuzz_input.hpp"
-
-namespace {
+#include "fuzz/repaired.hpp"
 
 using namespace sandbox;
-
-// Bad bytes replaced, one by one.
-std::string repaired(std::string_view bytes) {
-    std::string text;
-    const char* const end = bytes.data() + bytes.size();
-    for (const char* p = bytes.data(); p != end;) {
-        const Utf8Step step = utf8_step(p, end);
-        if (step.kind == Utf8Step::Kind::ok) {
-            text.append(p, step.length);
-            p += step.length;
-        } else {
-            text += "\uFFFD";
-            ++p;
-        }
-    }
-    return text;
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const fuzz::Input input(data, size);
@@ -43,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         pieces += '"';
         FUZZ_CHECK(pieces == whole);
         const auto parsed = nlohmann::json::parse(whole, nullptr, false);
-        FUZZ_CHECK(parsed.is_string() && parsed.get_ref<const std::string&>() == repaired(input.text));
+        FUZZ_CHECK(parsed.is_string() && parsed.get_ref<const std::string&>() == fuzz::repaired(input.text));
         for (const char c : whole) {
             FUZZ_CHECK(static_cast<unsigned char>(c) >= 0x20);
             FUZZ_CHECK(charset == JsonCharset::utf8 || static_cast<unsigned char>(c) < 0x80);
