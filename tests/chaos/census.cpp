@@ -1,0 +1,70 @@
+#include "census.hpp"
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+namespace sandbox::chaos {
+namespace {
+
+std::size_t status_number(pid_t pid, const std::string& name) {
+    std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+    for (std::string word; status >> word;) {
+        std::size_t number = 0;
+        if (word == name + ":" && status >> number) return number;
+    }
+    return 0;
+}
+
+}  // namespace
+
+Census Census::of(const e2e::Daemon& daemon) {
+    Census census;
+    const std::string process = "/proc/" + std::to_string(daemon.pid());
+    for (const auto& entry : std::filesystem::directory_iterator(process + "/fd")) {
+        std::error_code gone;
+        std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+        if (gone) continue;
+        // "socket:[123]" and "/tmp/#123 (deleted)" by their kinds.
+        target.resize(std::min({target.size(), target.find('['), target.find('#')}));
+        ++census.descriptors[target];
+    }
+    census.threads = status_number(daemon.pid(), "Threads");
+    census.rss_kib = status_number(daemon.pid(), "VmRSS");
+    census.offspring = daemon.offspring().size();
+    return census;
+}
+
+std::string Census::excess_over(const Census& before) const {
+    std::string text;
+    for (const auto& [target, count] : descriptors) {
+        const auto found = before.descriptors.find(target);
+        const int had = found == before.descriptors.end() ? 0 : found->second;
+        if (count > had) text += target + ": " + std::to_string(had) + " -> " + std::to_string(count) + "; ";
+    }
+    if (threads > before.threads) {
+        text += "threads: " + std::to_string(before.threads) + " -> " + std::to_string(threads) + "; ";
+    }
+    if (offspring > before.offspring) {
+        text += "processes: " + std::to_string(before.offspring) + " -> " + std::to_string(offspring) + "; ";
+    }
+    return text;
+}
+
+bool comes_to_pass(const std::function<bool()>& condition) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!condition()) {
+        if (std::chrono::steady_clock::now() > deadline) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return true;
+}
+
+bool is_slow() {
+    const char* slow = std::getenv("SANDBOX_SLOW");
+    return slow != nullptr && std::string(slow) == "1";
+}
+
+}  // namespace sandbox::chaos
