@@ -4,7 +4,6 @@
 #include <cctype>
 #include <charconv>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <type_traits>
 
@@ -120,9 +119,16 @@ Result<> set_level(Config& config, const std::string& value) {
 }
 
 Result<> read_secret_file(Config& config, const std::string& path) {
+    constexpr std::size_t kMost = 64 * 1024;  // a request's head could hold no longer one
     std::ifstream file(path, std::ios::binary);
-    if (!file) return Error{Errc::not_found, "cannot read secret file \"" + path + "\"", 0};
-    std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    std::string text(kMost + 1, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    // A directory can be opened, and fails when it is read.
+    if (!file.is_open() || file.bad())
+        return Error{Errc::not_found, "cannot read secret file \"" + path + "\"", 0};
+    text.resize(static_cast<std::size_t>(file.gcount()));
+    if (text.size() > kMost)
+        return Error{Errc::invalid_argument, "secret file \"" + path + "\" is larger than 64 KiB", 0};
     config.secret = trimmed(text);
     wipe(text);
     if (config.secret.empty())

@@ -106,6 +106,9 @@ TEST(Config, ASecretFromAFile) {
     ::unlink(name);
     EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", name}}),
               "cannot read secret file \"" + std::string(name) + "\"");
+    EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", "/tmp"}}), "cannot read secret file \"/tmp\"");
+    EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", "/dev/zero"}}),
+              "secret file \"/dev/zero\" is larger than 64 KiB");
 }
 
 TEST(Config, ValuesThatMakeNoSense) {
