@@ -60,13 +60,11 @@ MultipartReader::Found MultipartReader::find_boundary(std::string_view text) con
     for (std::size_t from = 0;;) {
         std::size_t at = text.find(delimiter_, from);
         if (at == std::string_view::npos) break;
-        const std::string_view behind = text.substr(at + delimiter_.size());
-        // A longer word that begins like the boundary is none, and until that is known the part has not
-        // ended.
-        if (behind.empty() || behind == "-" || behind == "\r") return {at, false};
-        const bool boundary = behind.starts_with("--") || behind.starts_with("\r\n") ||
-                              behind.front() == ' ' || behind.front() == '\t';
-        if (boundary) return {at, true};
+        std::size_t behind = at + delimiter_.size();
+        if (behind == text.size()) return {at, false};
+        // A longer word that begins like the boundary is none.
+        char c = text[behind];
+        if (c == '-' || c == '\r' || c == ' ' || c == '\t') return {at, true};
         from = at + 1;
     }
     // The beginning of a boundary may stand at the end.
@@ -86,19 +84,23 @@ Result<MultipartReader::Event> MultipartReader::read_preamble() {
     return read_after_boundary();
 }
 
-Result<MultipartReader::Event> MultipartReader::read_after_boundary() {
-    std::string_view text = rest();
+Result<MultipartReader::Behind> MultipartReader::behind_boundary(std::string_view text) {
     std::size_t padding = 0;
     while (padding < text.size() && (text[padding] == ' ' || text[padding] == '\t')) ++padding;
     if (padding > kMaxHead) return malformed("boundary line too long");
-    if (text.size() - padding < 2) return Event::need_more;
+    if (text.size() - padding < 2) return Behind{Event::need_more};
     std::string_view sign = text.substr(padding, 2);
-    if (sign == "--" && padding == 0) {
-        state_ = State::end;
-        return Event::end;
-    }
+    if (sign == "--" && padding == 0) return Behind{Event::end};
     if (sign != "\r\n") return malformed("unexpected bytes behind a boundary");
-    at_ += padding;  // The line break stays, so that an empty head ends like any other.
+    return Behind{Event::part, padding};
+}
+
+Result<MultipartReader::Event> MultipartReader::read_after_boundary() {
+    Result<Behind> behind = behind_boundary(rest());
+    if (!behind) return behind.error();
+    if (behind->event == Event::end) state_ = State::end;
+    if (behind->event != Event::part) return behind->event;
+    at_ += behind->padding;  // The line break stays, so that an empty head ends like any other.
     state_ = State::head;
     return read_head();
 }
@@ -124,6 +126,10 @@ Result<MultipartReader::Event> MultipartReader::read_body() {
     // The line break that ends the head is no data; it was left because it may begin the boundary.
     std::size_t skipped = first_of_body_ ? 2 : 0;
     if (found.boundary && found.before <= skipped) {
+        // A part that has ended is stored: so not before its boundary is known to be one.
+        Result<Behind> behind = behind_boundary(text.substr(found.before + delimiter_.size()));
+        if (!behind) return behind.error();
+        if (behind->event == Event::need_more) return Event::need_more;
         at_ += found.before + delimiter_.size();
         state_ = State::after_boundary;
         return Event::part_end;

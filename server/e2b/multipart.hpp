@@ -54,6 +54,13 @@ class MultipartReader {
         bool boundary = false;
     };
     Found find_boundary(std::string_view text) const;
+    // What the text behind a boundary says: a part follows, behind the padding, or the end; or it is too
+    // short to tell.
+    struct Behind {
+        Event event = Event::need_more;
+        std::size_t padding = 0;
+    };
+    static Result<Behind> behind_boundary(std::string_view text);
 
     std::string delimiter_;  // "\r\n--" and the boundary
     State state_ = State::preamble;

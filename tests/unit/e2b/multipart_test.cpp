@@ -95,21 +95,22 @@ TEST(MultipartTest, ContentThatLooksLikeABoundary) {
 
 // A part that is told to have ended is stored: so not before its boundary is known to be one.
 TEST(MultipartTest, APartEndsWithItsWholeBoundary) {
-    const std::string body = "--b\r\n\r\ntext\r\n--b-x\r\n--b\rx\r\n--b--";
-    for (std::size_t size = 0; size < body.size(); ++size) {
+    for (const std::string body :
+         {"--b\r\n\r\ntext\r\n--b-x", "--b\r\n\r\ntext\r\n--b\rx", "--b\r\n\r\ntext\r\n--b-",
+          "--b\r\n\r\ntext\r\n--b\r", "--b\r\n\r\ntext\r\n--b \tx"}) {
         MultipartReader reader("b");
-        reader.feed(body.substr(0, size));
-        for (;;) {
-            const Result<Event> event = reader.next();
-            ASSERT_TRUE(event);
-            ASSERT_NE(*event, Event::part_end) << "behind byte " << size;
-            if (*event == Event::need_more) break;
+        for (const char c : body) {
+            reader.feed(std::string_view(&c, 1));
+            for (;;) {
+                const Result<Event> event = reader.next();
+                if (event) {
+                    ASSERT_NE(*event, Event::part_end) << body;
+                }
+                if (!event || *event == Event::need_more) break;
+            }
         }
     }
-    const Outcome outcome = read_every_way(body);
-    ASSERT_EQ(outcome.parts.size(), 1U);
-    EXPECT_EQ(outcome.parts[0].content, "text\r\n--b-x\r\n--b\rx");
-    EXPECT_TRUE(outcome.ended);
+    EXPECT_TRUE(read_every_way("--b\r\n\r\ntext\r\n--b-x").failed);
 }
 
 // The line break behind the head belongs to the boundary then: a part without a body (RFC 2046, 5.1.1).
