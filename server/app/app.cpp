@@ -38,7 +38,11 @@ Variables public_environment() {
         std::string_view text(*entry);
         std::size_t equals = text.find('=');
         if (equals == std::string_view::npos || is_private_variable(text.substr(0, equals))) continue;
-        variables.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+        std::string_view name = text.substr(0, equals);
+        auto same_name = [name](const auto& variable) { return variable.first == name; };
+        auto found = std::find_if(variables.begin(), variables.end(), same_name);
+        if (found == variables.end()) found = variables.emplace(found, name, "");
+        found->second = text.substr(equals + 1);
     }
     return variables;
 }

@@ -149,7 +149,7 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     if (!request) co_return;
     auto sink = std::make_shared<RunSink>(context);
     CommandSpec spec = request->spec;
-    auto started = co_await Command::start(context.commands, std::move(spec), sink);
+    auto started = co_await Command::start(context.commands, std::move(spec), sink, StartRule::at_the_end);
     if (!started) {
         co_await respond_start_error(exchange, started.error());
         co_return;
@@ -168,6 +168,11 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
         end = co_await command->wait(EndRule::exit_and_drain);
     }
     co_await command->detach_sink();
+    if (end.not_started) {
+        CommandError error{CommandError::Kind::not_started, *end.not_started};
+        co_await respond_start_error(exchange, error);
+        co_return;
+    }
     if (end.survives) {
         std::string message = "process " + std::to_string(command->pid()) + " survives SIGKILL";
         if (exchange.answered()) {

@@ -3,22 +3,31 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <deque>
 #include <fstream>
 #include <mutex>
+#include <set>
 #include <sstream>
+#include <string_view>
+#include <utility>
 
 namespace sandbox {
 namespace {
 
 constexpr const char* kPrefix = "sandbox-executor-";
 constexpr std::size_t kRetries = 4;  // leftover cgroups looked at per new one
+constexpr std::size_t kMostSpare = 32;
+constexpr std::size_t kMostWatched = 1024;
+// Anything that changes a cgroup: a write to one of its files, another owner or mode, a cgroup below it.
+constexpr std::uint32_t kChanges = IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_ONLYDIR;
 
 std::string read_file(const std::string& path) {
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -68,10 +77,14 @@ void remove_below(const std::string& path) {
     ::rmdir(path.c_str());
 }
 
+bool is_empty(const std::string& path) {
+    return read_file(path + "/cgroup.events").find("populated 0") != std::string::npos;
+}
+
 // False while somebody lives in it.
 bool remove_empty(const std::string& path) {
     if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return true;
-    if (read_file(path + "/cgroup.events").find("populated 0") == std::string::npos) return false;
+    if (!is_empty(path)) return false;
     remove_below(path);  // The command has made cgroups of its own.
     return ::access(path.c_str(), F_OK) != 0;
 }
@@ -115,8 +128,27 @@ void collect(const std::string& path, std::vector<pid_t>& pids) {
 
 }  // namespace
 
-bool Cgroup::populated() const {
-    return read_file(path_ + "/cgroup.events").find("populated 1") != std::string::npos;
+int Cgroup::fd() {
+    if (!directory_) directory_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    return directory_.get();
+}
+
+void Cgroup::close_fds() {
+    directory_.reset();
+    events_.reset();
+}
+
+bool Cgroup::leave() {
+    close_fds();
+    return std::exchange(leaving_, true);
+}
+
+bool Cgroup::populated() {
+    if (!events_) events_.reset(::open((path_ + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
+    char text[256];
+    ssize_t count = ::pread(events_.get(), text, sizeof text, 0);
+    return count <= 0 || std::string_view(text, static_cast<std::size_t>(count)).find("populated 0") ==
+                             std::string_view::npos;
 }
 
 std::vector<pid_t> Cgroup::processes() const {
@@ -136,6 +168,55 @@ struct CgroupPool::Impl {
     std::string root;  // empty: not available
     std::uint64_t next = 1;
     std::deque<std::string> leftover;  // still populated when they were given back
+    // Empty ones for the next commands; what was changed in one is found out when it is taken.
+    std::vector<std::unique_ptr<Cgroup>> spares;
+    UniqueFd changes;  // inotify(7)
+    std::set<int> watched;
+    std::set<int> changed;
+
+    int watch(const std::string& path) {
+        if (!changes || watched.size() >= kMostWatched) return -1;
+        int added = ::inotify_add_watch(changes.get(), path.c_str(), kChanges);
+        if (added >= 0) watched.insert(added);
+        return added;
+    }
+
+    // A write(2) by anybody has put its event into the queue before it returns.
+    void note_changes() {
+        alignas(inotify_event) char buffer[4096];
+        ssize_t count;
+        while (changes && (count = ::read(changes.get(), buffer, sizeof buffer)) > 0) {
+            for (const char* at = buffer; at < buffer + count;) {
+                inotify_event event;
+                std::memcpy(&event, at, sizeof event);
+                const char* name = at + sizeof event;
+                at += sizeof event + event.len;
+                if (event.mask & IN_Q_OVERFLOW) {
+                    changed = watched;
+                } else if (event.mask & IN_IGNORED) {  // It was removed.
+                    watched.erase(event.wd);
+                    changed.erase(event.wd);
+                } else if (event.len == 0 || std::strcmp(name, "cgroup.events") != 0) {
+                    changed.insert(event.wd);  // The kernel's own word about its members is no change.
+                }
+            }
+        }
+    }
+
+    void remove(const std::string& path) {
+        if (!remove_empty(path)) leftover.push_back(path);
+    }
+
+    std::unique_ptr<Cgroup> take_spare() {
+        note_changes();
+        while (!spares.empty()) {
+            std::unique_ptr<Cgroup> spare = std::move(spares.back());
+            spares.pop_back();
+            if (!changed.contains(spare->watch()) && spare->fd() >= 0) return spare;
+            remove(spare->path());
+        }
+        return nullptr;
+    }
 
     // A few at a time: there may be as many as there are background jobs.
     void retry_leftover() {
@@ -159,6 +240,7 @@ CgroupPool::CgroupPool(bool enabled) : impl_(std::make_unique<Impl>()) {
         return;
     }
     impl_->root = root;
+    impl_->changes.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
 }
 
 CgroupPool::~CgroupPool() { clean_up(); }
@@ -169,29 +251,36 @@ std::unique_ptr<Cgroup> CgroupPool::take() {
     std::lock_guard lock(impl_->mutex);
     if (impl_->root.empty()) return nullptr;
     impl_->retry_leftover();
+    if (std::unique_ptr<Cgroup> spare = impl_->take_spare()) return spare;
     std::string path = impl_->root + "/" + std::to_string(impl_->next++);
     if (::mkdir(path.c_str(), 0755) != 0) return nullptr;
-    UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!directory) {
-        ::rmdir(path.c_str());
-        return nullptr;
-    }
-    return std::make_unique<Cgroup>(std::move(path), std::move(directory));
+    auto fresh = std::make_unique<Cgroup>(path, impl_->watch(path));
+    if (fresh->fd() >= 0) return fresh;
+    impl_->remove(path);
+    return nullptr;
 }
 
-void CgroupPool::give_back(const Cgroup& cgroup) {
+void CgroupPool::give_back(std::unique_ptr<Cgroup> cgroup) {
     std::lock_guard lock(impl_->mutex);
-    auto known = std::find(impl_->leftover.begin(), impl_->leftover.end(), cgroup.path());
-    if (!remove_empty(cgroup.path())) {
-        if (known == impl_->leftover.end()) impl_->leftover.push_back(cgroup.path());
-    } else if (known != impl_->leftover.end()) {
-        impl_->leftover.erase(known);
+    if (cgroup->leaving()) {
+        std::erase(impl_->leftover, cgroup->path());
+        impl_->remove(cgroup->path());
+    } else if (cgroup->watch() >= 0 && impl_->spares.size() < kMostSpare && !cgroup->populated()) {
+        impl_->spares.push_back(std::move(cgroup));
+    } else {
+        impl_->remove(cgroup->path());
     }
+}
+
+void CgroupPool::remove_when_empty(Cgroup& cgroup) {
+    std::lock_guard lock(impl_->mutex);
+    if (!cgroup.leave()) impl_->remove(cgroup.path());
 }
 
 void CgroupPool::clean_up() {
     std::lock_guard lock(impl_->mutex);
     if (impl_->root.empty()) return;
+    impl_->spares.clear();
     remove_below(impl_->root);
 }
 

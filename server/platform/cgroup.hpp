@@ -18,21 +18,30 @@ namespace sandbox {
 // at a time.
 class Cgroup {
   public:
-    Cgroup(std::string path, UniqueFd directory) : path_(std::move(path)), directory_(std::move(directory)) {}
+    // `watch`: the pool's own.
+    Cgroup(std::string path, int watch) : path_(std::move(path)), watch_(watch) {}
 
-    // For SpawnSpec::cgroup_fd, until close_fd(): ended commands that are kept must not keep descriptors.
-    int fd() const { return directory_.get(); }
-    void close_fd() { directory_.reset(); }
+    // The pool removes it as soon as it is empty. leave() says so, and tells whether that was so already.
+    bool leaving() const { return leaving_; }
+    bool leave();
+    // For SpawnSpec::cgroup_fd; -1 when it cannot be opened.
+    int fd();
+    // Ended commands that are kept, and running ones that stay, must not keep descriptors.
+    void close_fds();
     const std::string& path() const { return path_; }
-    // Living processes in it and in those that the command has made below it.
-    bool populated() const;
+    int watch() const { return watch_; }
+    // Living processes in it and in those that the command has made below it. True where that cannot be told.
+    bool populated();
     std::vector<pid_t> processes() const;
     // SIGKILL to all of them at once, also to those being forked.
     void kill() const;
 
   private:
     std::string path_;
+    int watch_;
+    bool leaving_ = false;
     UniqueFd directory_;
+    UniqueFd events_;  // cgroup.events
 };
 
 // Makes and takes back cgroups. Thread-safe. Outlives the cgroups it gave.
@@ -49,11 +58,14 @@ class CgroupPool {
     bool available() const;
     // Null when there is none to be had.
     std::unique_ptr<Cgroup> take();
-    // Removes it, now or when it has become empty; asking again is fine. The object stays of use until then:
-    // whoever is left can be listed and killed. None is used again: what a command as root has set in it
-    // (a freeze, limits) would meet the next one, and Linux 6.x kills whoever is cloned into a cgroup that
-    // was killed once.
-    void give_back(const Cgroup& cgroup);
+    // Keeps it for the next command, or removes it, now or when it has become empty. Only one that is empty
+    // and in which nobody has changed anything is used again: what a command as root has set in it (a freeze,
+    // limits) would meet the next one, and Linux 6.x kills whoever is cloned into a cgroup that was killed
+    // once. Whether somebody has, inotify(7) tells; where there is none, each is used once.
+    void give_back(std::unique_ptr<Cgroup> cgroup);
+    // Removes it when it has become empty; asking again is fine. The object stays of use until then: whoever
+    // is left can be listed and killed.
+    void remove_when_empty(Cgroup& cgroup);
     // Removes whatever is empty. For the end of the daemon.
     void clean_up();
 

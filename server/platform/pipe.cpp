@@ -15,14 +15,14 @@ using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 
 namespace {
 
-void set_nonblocking(int fd) { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK); }
-
 Descriptor adopt(Loop& loop, UniqueFd fd) {
-    set_nonblocking(fd.get());
     Descriptor descriptor(loop);
     boost::system::error_code ec;
     descriptor.assign(fd.get(), ec);
-    if (!ec) fd.release();
+    if (ec) return descriptor;
+    fd.release();
+    boost::system::error_code ignored;
+    descriptor.native_non_blocking(true, ignored);
     return descriptor;
 }
 

@@ -93,6 +93,7 @@ struct SignalSource::Impl : std::enable_shared_from_this<SignalSource::Impl> {
                         if (!is_own_broken_pipe(infos[i])) callback(static_cast<int>(infos[i].ssi_signo));
                     }
                     if (!self->on_signal) return;
+                    if (count < infos.size()) break;  // That was all; more would wake us again.
                 }
                 self->wait();
             });

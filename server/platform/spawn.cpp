@@ -1,220 +1,26 @@
 #include "platform/spawn.hpp"
 
-#include <fcntl.h>
-#include <linux/sched.h>
-#include <sched.h>
-#include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <new>
+#include <span>
+#include <utility>
+
+#include "platform/spawn_child.hpp"
 
 namespace sandbox {
 namespace {
 
-#if defined(__SANITIZE_THREAD__)
-// ThreadSanitizer's runtime state must not be shared with a child, so it gets its own copy of the memory.
-constexpr unsigned long kShareMemory = 0;
-#else
-constexpr unsigned long kShareMemory = CLONE_VM;
-#endif
-
-// Signals that we ignore and a command must not (see platform/signals). Handlers are reset by execve itself.
-constexpr int kResetSignals[] = {SIGPIPE, SIGTTIN, SIGTTOU, SIGTSTP, SIGHUP, SIGINT, SIGQUIT, SIGCHLD};
-
-enum class Stage : int { none, setsid, tty, stdio, rlimit, groups, gid, uid, chdir, exec };
-
-// Shared with the child also where its memory is a copy.
-struct ChildReport {
-    Stage stage;
-    int error;
-};
-
-// Everything that the child reads: plain data, complete before it exists.
-struct ChildPlan {
-    const char* program;
-    char* const* argv;
-    char* const* envp;
-    const char* cwd;
-    int fds[4];
-    int oom_fd_mode;  // 0: leave
-    char oom_text[8];
-    bool new_session;
-    bool controlling_tty;
-    bool change_user;
-    uid_t uid;
-    gid_t gid;
-    const gid_t* groups;
-    std::size_t group_count;
-    rlimit nofile;
-    bool set_nofile;
-    volatile ChildReport* report;
-};
-
-// The kernel's own struct sigaction, for rt_sigaction(2) without libc.
-struct KernelSigaction {
-    void (*handler)(int);
-    unsigned long flags;
-    void (*restorer)();
-    unsigned long mask;
-};
-
-#define SANDBOX_RAW [[gnu::noinline]] __attribute__((no_sanitize("address", "thread", "undefined")))
-
-// Async-signal-safe, allocation-free and without libc wrappers that keep state: in the usual mode this runs
-// in our own memory while the parent's thread is suspended.
-SANDBOX_RAW long raw(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
-#if defined(__x86_64__)
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-                     : "rcx", "r11", "memory");
-    return result;
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-    return x0;
-#else
-#error "spawn: the clone entry is written for x86-64 and arm64"
-#endif
-}
-
-template <class T>
-SANDBOX_RAW long address(T* pointer) {
-    return static_cast<long>(reinterpret_cast<std::uintptr_t>(pointer));
-}
-
-[[noreturn]] SANDBOX_RAW void fail(const ChildPlan& plan, Stage stage, long negative_errno) {
-    plan.report->stage = stage;
-    plan.report->error = static_cast<int>(-negative_errno);
-    for (;;) raw(SYS_exit_group, 127);
-}
-
-SANDBOX_RAW void raise_oom_score(const ChildPlan& plan) {
-    static constexpr char kPath[] = "/proc/self/oom_score_adj";
-    long fd = raw(SYS_openat, AT_FDCWD, address(kPath), O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    long length = 0;
-    while (plan.oom_text[length] != '\0') ++length;
-    raw(SYS_write, fd, address(plan.oom_text), length);
-    raw(SYS_close, fd);
-}
-
-// Moves the four sources onto 0..3. One that is a target itself, though not its own, moves out of the way
-// first.
-SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
-    int sources[4];
-    for (int target = 0; target < 4; ++target) {
-        sources[target] = plan.fds[target];
-        if (sources[target] < 0 || sources[target] > 3 || sources[target] == target) continue;
-        long moved = raw(SYS_fcntl, sources[target], F_DUPFD_CLOEXEC, 4);
-        if (moved < 0) fail(plan, Stage::stdio, moved);
-        sources[target] = static_cast<int>(moved);
-    }
-    for (int target = 0; target < 4; ++target) {
-        int source = sources[target];
-        if (source < 0) continue;
-        long result =
-            source == target ? raw(SYS_fcntl, source, F_SETFD, 0) : raw(SYS_dup3, source, target, 0);
-        if (result < 0) fail(plan, Stage::stdio, result);
-    }
-    int first_closed = plan.fds[3] >= 0 ? 4 : 3;
-#ifdef SYS_close_range
-    if (raw(SYS_close_range, first_closed, ~0U, 0) == 0) return;
-#endif
-    // An old kernel: all of ours are close-on-exec anyway.
-}
-
-[[noreturn]] SANDBOX_RAW void run_child(const ChildPlan& plan) {
-    KernelSigaction dispose{};
-    dispose.handler = SIG_DFL;
-    for (int signal : kResetSignals) raw(SYS_rt_sigaction, signal, address(&dispose), 0, 8);
-
-    long result = 0;
-    if (plan.new_session && (result = raw(SYS_setsid)) < 0) fail(plan, Stage::setsid, result);
-    if (plan.controlling_tty && (result = raw(SYS_ioctl, plan.fds[0], TIOCSCTTY, 0)) < 0)
-        fail(plan, Stage::tty, result);
-    if (plan.oom_text[0] != '\0') raise_oom_score(plan);
-    if (plan.set_nofile && (result = raw(SYS_prlimit64, 0, RLIMIT_NOFILE, address(&plan.nofile), 0)) < 0) {
-        fail(plan, Stage::rlimit, result);
-    }
-    if (plan.change_user) {
-        result = raw(SYS_setgroups, static_cast<long>(plan.group_count), address(plan.groups));
-        if (result < 0) fail(plan, Stage::groups, result);
-        if ((result = raw(SYS_setresgid, plan.gid, plan.gid, plan.gid)) < 0) fail(plan, Stage::gid, result);
-        if ((result = raw(SYS_setresuid, plan.uid, plan.uid, plan.uid)) < 0) fail(plan, Stage::uid, result);
-    }
-    if (plan.cwd != nullptr && (result = raw(SYS_chdir, address(plan.cwd))) < 0)
-        fail(plan, Stage::chdir, result);
-    place_descriptors(plan);
-
-    unsigned long no_signals = 0;
-    raw(SYS_rt_sigprocmask, SIG_SETMASK, address(&no_signals), 0, 8);
-    result = raw(SYS_execve, address(plan.program), address(plan.argv), address(plan.envp));
-    fail(plan, Stage::exec, result);
-}
-
-// Returns in the parent only. The child goes on in this frame and below it, which is why nothing is returned
-// from in the child: the parent, suspended until execve or exit, resumes on the same stack.
-SANDBOX_RAW long clone_child(const ChildPlan& plan, int cgroup_fd) {
-    unsigned long flags = CLONE_VFORK | kShareMemory;
-    if (cgroup_fd >= 0) {
-        clone_args arguments{};
-        arguments.flags = flags | CLONE_INTO_CGROUP;
-        arguments.exit_signal = SIGCHLD;
-        arguments.cgroup = static_cast<unsigned>(cgroup_fd);
-        long result;
-#if defined(__x86_64__)
-        __asm__ volatile("syscall"
-                         : "=a"(result)
-                         : "a"(SYS_clone3), "D"(&arguments), "S"(sizeof arguments)
-                         : "rcx", "r11", "memory");
-#else
-        register long x8 __asm__("x8") = SYS_clone3;
-        register long x0 __asm__("x0") = address(&arguments);
-        register long x1 __asm__("x1") = sizeof arguments;
-        __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1) : "memory");
-        result = x0;
-#endif
-        if (result == 0) run_child(plan);
-        if (result > 0) return result;
-        // Refused (seccomp, an old kernel, a cgroup that is gone): born in ours instead.
-    }
-    long result;
-#if defined(__x86_64__)
-    register long r10 __asm__("r10") = 0;
-    register long r8 __asm__("r8") = 0;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(SYS_clone), "D"(flags | SIGCHLD), "S"(0L), "d"(0L), "r"(r10), "r"(r8)
-                     : "rcx", "r11", "memory");
-#else
-    register long x8 __asm__("x8") = SYS_clone;
-    register long x0 __asm__("x0") = static_cast<long>(flags | SIGCHLD);
-    register long x1 __asm__("x1") = 0;
-    register long x2 __asm__("x2") = 0;
-    register long x3 __asm__("x3") = 0;
-    register long x4 __asm__("x4") = 0;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-    result = x0;
-#endif
-    if (result == 0) run_child(plan);
-    return result;
-}
+constexpr std::size_t kLaunchStack = 16 * 1024;
+constexpr std::size_t kSpareLaunches = 4;
 
 std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
     std::vector<char*> pointers;
@@ -278,18 +84,19 @@ bool has_nul(const std::vector<std::string>& strings) {
     return false;
 }
 
-}  // namespace
-
-Result<pid_t> spawn(const SpawnSpec& spec) {
+Result<> check(const SpawnSpec& spec) {
     if (has_nul(spec.argv) || spec.program.find('\0') != std::string::npos) {
         return Error{Errc::invalid_argument, "exec: argument contains NUL", EINVAL};
     }
     if (has_nul(spec.env))
         return Error{Errc::invalid_argument, "exec: environment variable contains NUL", EINVAL};
     if (spec.cwd.find('\0') != std::string::npos) return sys_error("chdir", EINVAL);
+    return Result<>();
+}
 
-    std::vector<char*> argv = pointers_to(spec.argv);
-    std::vector<char*> envp = pointers_to(spec.env);
+// The plan points into `spec`, `argv` and `envp`.
+ChildPlan make_plan(const SpawnSpec& spec, const std::vector<char*>& argv, const std::vector<char*>& envp,
+                    volatile ChildReport* report) {
     ChildPlan plan{};
     plan.program = spec.program.c_str();
     plan.argv = argv.data();
@@ -316,20 +123,22 @@ Result<pid_t> spawn(const SpawnSpec& spec) {
         plan.nofile.rlim_cur = std::min<rlim_t>(spec.nofile_soft, plan.nofile.rlim_max);
         plan.set_nofile = true;
     }
-    volatile ChildReport* report = report_slot();
-    if (report == nullptr) return sys_error("mmap", ENOMEM);
     report->stage = Stage::none;
     report->error = 0;
     plan.report = report;
+    return plan;
+}
 
-    // A signal handler must not run in the child while it shares our memory.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    long pid = clone_child(plan, spec.cgroup_fd);
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}  // namespace
 
+Result<pid_t> spawn(const SpawnSpec& spec) {
+    if (Result<> good = check(spec); !good) return good.error();
+    std::vector<char*> argv = pointers_to(spec.argv);
+    std::vector<char*> envp = pointers_to(spec.env);
+    volatile ChildReport* report = report_slot();
+    if (report == nullptr) return sys_error("mmap", ENOMEM);
+    ChildPlan plan = make_plan(spec, argv, envp, report);
+    long pid = clone_child(plan, spec.cgroup_fd, nullptr);
     if (pid < 0) return sys_error("fork", static_cast<int>(-pid));
     if (report->stage != Stage::none) {
         // The Reaper may take this corpse first; either way it is gone.
@@ -339,6 +148,92 @@ Result<pid_t> spawn(const SpawnSpec& spec) {
         return start_error(spec, report->stage, report->error);
     }
     return static_cast<pid_t>(pid);
+}
+
+// One start: what the child uses. Its memory is shared with the child also where the rest is a copy.
+struct Launcher::Launch {
+    alignas(16) std::array<char, kLaunchStack> stack;
+    SpawnSpec spec;
+    std::vector<char*> argv;
+    std::vector<char*> envp;
+    ChildPlan plan{};
+    ChildReport report{};
+    int busy = 0;
+    pid_t pid = 0;
+
+    bool left_memory() { return __atomic_load_n(&busy, __ATOMIC_ACQUIRE) == 0; }
+};
+
+Launcher::Launcher() = default;
+
+Launcher::~Launcher() {
+    for (Launch* launch : spare_) destroy(launch);
+    for (Launch* launch : under_way_) {
+        if (launch->left_memory()) destroy(launch);  // Else it stays: the child is at it.
+    }
+}
+
+void Launcher::destroy(Launch* launch) {
+    launch->~Launch();
+    ::munmap(launch, sizeof(Launch));
+}
+
+Launcher::Launch* Launcher::take() {
+    // Those whose child runs its program by now. A failure is kept for ended().
+    std::erase_if(under_way_, [this](Launch* launch) {
+        if (!launch->left_memory() || launch->report.stage != Stage::none) return false;
+        recycle(launch);
+        return true;
+    });
+    if (!spare_.empty()) {
+        Launch* launch = spare_.back();
+        spare_.pop_back();
+        return launch;
+    }
+    void* memory = ::mmap(nullptr, sizeof(Launch), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? nullptr : new (memory) Launch;
+}
+
+void Launcher::recycle(Launch* launch) {
+    launch->spec = SpawnSpec();
+    if (spare_.size() < kSpareLaunches) {
+        spare_.push_back(launch);
+    } else {
+        destroy(launch);
+    }
+}
+
+Result<pid_t> Launcher::launch(SpawnSpec spec) {
+    if (Result<> good = check(spec); !good) return good.error();
+    Launch* launch = take();
+    if (launch == nullptr) return sys_error("mmap", ENOMEM);
+    launch->spec = std::move(spec);
+    launch->argv = pointers_to(launch->spec.argv);
+    launch->envp = pointers_to(launch->spec.env);
+    launch->plan = make_plan(launch->spec, launch->argv, launch->envp, &launch->report);
+    launch->busy = 1;
+    const Beside beside{launch->stack, &launch->busy};
+    long pid = clone_child(launch->plan, launch->spec.cgroup_fd, &beside);
+    if (pid < 0) {
+        recycle(launch);
+        return sys_error("fork", static_cast<int>(-pid));
+    }
+    launch->pid = static_cast<pid_t>(pid);
+    under_way_.push_back(launch);
+    return launch->pid;
+}
+
+std::optional<Error> Launcher::ended(pid_t pid) {
+    auto found = std::find_if(under_way_.begin(), under_way_.end(),
+                              [pid](const Launch* launch) { return launch->pid == pid; });
+    if (found == under_way_.end()) return std::nullopt;
+    Launch* launch = *found;
+    under_way_.erase(found);
+    std::optional<Error> failure;
+    if (launch->report.stage != Stage::none)
+        failure = start_error(launch->spec, launch->report.stage, launch->report.error);
+    recycle(launch);
+    return failure;
 }
 
 Result<std::string> find_program(const std::string& name, const std::string& path, const std::string& cwd) {

@@ -45,6 +45,32 @@ struct SpawnSpec {
 // denied", "exec /bin/x: argument list too long". Any thread.
 Result<pid_t> spawn(const SpawnSpec& spec);
 
+// Starts children without waiting for their execve: for a thread that must not block. Whatever looks up a
+// path (chdir, execve) is done by the child in its own time, on memory that is its own until then; the
+// caller's part is clone(2). One thread.
+class Launcher {
+  public:
+    Launcher();
+    ~Launcher();
+    Launcher(const Launcher&) = delete;
+    Launcher& operator=(const Launcher&) = delete;
+
+    // The child exists, and may yet fail to execute the program: then it ends with code 127, and ended()
+    // tells why. Its end is the Reaper's.
+    Result<pid_t> launch(SpawnSpec spec);
+    // For every launched child once it has been reaped. What kept it from executing the program, as spawn()
+    // would have told it.
+    std::optional<Error> ended(pid_t pid);
+
+  private:
+    struct Launch;
+    Launch* take();
+    void recycle(Launch* launch);
+    static void destroy(Launch* launch);
+    std::vector<Launch*> under_way_;
+    std::vector<Launch*> spare_;
+};
+
 // execvp(3)'s search: `name` with a slash is taken as it is, else the first executable regular file in the
 // directories of `path` (relative ones are relative to `cwd`). Blocks. not_found or permission_denied when
 // there is none.

@@ -49,17 +49,22 @@ Command::Command(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Command::~Command() = default;
 
 Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::start(
-    CommandEnvironment& environment, CommandSpec spec, std::shared_ptr<OutputSink> sink) {
+    CommandEnvironment& environment, CommandSpec spec, std::shared_ptr<OutputSink> sink, StartRule rule) {
     std::string marker = uuid_v4();
     const Clock::time_point asked = Clock::now();
     environment.reaper.begin_spawn();
+    const bool launched = rule == StartRule::at_the_end && can_launch(environment, spec);
     auto job = [&environment, &spec, &marker] { return spawn_command(environment, spec, marker); };
     std::vector<std::string> paths;
     if (!spec.cwd.empty()) paths.push_back(spec.cwd);
     std::optional<SpawnOutcome> spawned;
     std::exception_ptr failure;
     try {
-        spawned.emplace(co_await environment.spawn_pool.run_on(std::move(paths), job));
+        if (launched) {
+            spawned.emplace(launch_command(environment, spec, marker));
+        } else {
+            spawned.emplace(co_await environment.spawn_pool.run_on(std::move(paths), job));
+        }
     } catch (...) {
         failure = std::current_exception();
     }
@@ -74,6 +79,7 @@ Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::sta
     auto impl = std::make_unique<Impl>(environment, std::move(**spawned), std::move(sink), std::move(marker));
     std::shared_ptr<Command> self(new Command(std::move(impl)));
     self->impl_->started = asked;
+    self->impl_->launched = launched;
     ++environment.commands_started;
     ++environment.commands_running;
     environment.reaper.watch(self->pid(), [self](const ExitRecord& record) { self->on_exit(record); });
@@ -113,6 +119,10 @@ void Command::on_exit(const ExitRecord& record) {
     impl_->exited_at = Clock::now();
     impl_->tree.leader_reaped = true;
     impl_->timeout_timer.cancel();
+    if (impl_->launched) {
+        impl_->not_started = impl_->environment.launcher.ended(impl_->tree.leader);
+        if (impl_->not_started) impl_->environment.shell.forget();
+    }
     for (OutputStream& stream : impl_->streams) {
         if (!stream.at_end) stream.bytes_due = stream.bytes_read + stream.end->pending();
     }
@@ -125,34 +135,31 @@ void Command::on_exit(const ExitRecord& record) {
 Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
     Impl& impl = *self->impl_;
     OutputStream& stream = impl.stream(id);
-    std::size_t turn = 0;
     for (;;) {
-        {
-            ReadBuffer buffer;
-            long count;
-            while ((count = stream.end->read_now(buffer.span())) > 0) {
-                auto size = static_cast<std::size_t>(count);
-                stream.bytes_read += size;
-                impl.environment.output_bytes += size;
-                if (std::shared_ptr<OutputSink> sink = impl.sink) {
-                    ++impl.delivering;
-                    co_await sink->on_output(id, std::string_view(buffer.span().data(), size));
-                    if (--impl.delivering == 0 && !impl.sink) impl.changed.notify();
-                }
-                stream.bytes += size;
-                impl.last_output = Clock::now();
-                if ((turn += size) >= kTurnBytes) {
-                    turn = 0;
-                    co_await boost::asio::post(impl.environment.loop, use_task);
-                }
-            }
-            if (count != -EAGAIN) break;
-        }
         stream.waiting = true;
         bool open = co_await stream.end->readable();
         stream.waiting = false;
-        turn = 0;
         if (!open) break;
+        ReadBuffer buffer;
+        std::size_t turn = 0;
+        long count;
+        while ((count = stream.end->read_now(buffer.span())) > 0) {
+            auto size = static_cast<std::size_t>(count);
+            stream.bytes_read += size;
+            impl.environment.output_bytes += size;
+            if (std::shared_ptr<OutputSink> sink = impl.sink) {
+                ++impl.delivering;
+                co_await sink->on_output(id, std::string_view(buffer.span().data(), size));
+                if (--impl.delivering == 0 && !impl.sink) impl.changed.notify();
+            }
+            stream.bytes += size;
+            impl.last_output = Clock::now();
+            if ((turn += size) >= kTurnBytes) {
+                turn = 0;
+                co_await boost::asio::post(impl.environment.loop, use_task);
+            }
+        }
+        if (count != -EAGAIN) break;
     }
     stream.end->close();
     if (id == StreamId::pty) {
@@ -204,6 +211,7 @@ CommandEnd Command::end_record() const {
     } else {
         end.survives = true;
     }
+    end.not_started = impl_->not_started;
     end.timed_out = impl_->timed_out;
     end.killed_by_us = impl_->killed_by_us;
     end.pipes_open = !impl_->all_at_end();

@@ -14,8 +14,10 @@
 #include "platform/blocking_pool.hpp"
 #include "platform/cgroup.hpp"
 #include "platform/reaper.hpp"
+#include "platform/spawn.hpp"
 #include "platform/spool.hpp"
 #include "services/output.hpp"
+#include "services/shell_path.hpp"
 
 namespace sandbox {
 
@@ -50,6 +52,12 @@ struct CommandError {
     Error error;
 };
 
+// When a caller hears that a command could not be started.
+enum class StartRule {
+    at_once,     // from start()
+    at_the_end,  // from start() or, for what only execve(2) finds out, with the end: costs no thread
+};
+
 // When a command counts as ended.
 enum class EndRule {
     // The leader has ended, and then its pipes were silent for the drain time or at their end; everything
@@ -68,6 +76,7 @@ struct CommandEnd {
     bool survives =
         false;  // SIGKILL did not end the leader: how it ends is not known, and `exit` says nothing
     std::chrono::nanoseconds duration{0};
+    std::optional<Error> not_started;  // StartRule::at_the_end: it never ran, and the rest says nothing
 };
 
 enum class KillOutcome {
@@ -94,6 +103,8 @@ struct CommandEnvironment {
     std::uint64_t commands_started = 0;
     std::uint64_t commands_running = 0;
     std::uint64_t output_bytes = 0;
+    Launcher launcher = {};  // loop thread, for commands whose start needs no look at a path
+    mutable ShellPath shell = {};
 };
 
 class Command : public std::enable_shared_from_this<Command> {
@@ -102,7 +113,8 @@ class Command : public std::enable_shared_from_this<Command> {
     // until its leader has ended and its pipes are closed, whoever holds this object: dropping the last
     // pointer ends nothing. Ending it is terminate()'s.
     static Task<boost::system::result<std::shared_ptr<Command>, CommandError>> start(
-        CommandEnvironment& environment, CommandSpec spec, std::shared_ptr<OutputSink> sink);
+        CommandEnvironment& environment, CommandSpec spec, std::shared_ptr<OutputSink> sink,
+        StartRule rule = StartRule::at_once);
     ~Command();
 
     pid_t pid() const;

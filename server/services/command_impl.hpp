@@ -47,13 +47,21 @@ struct Command::Impl {
         if (spawned.stdin_write) input = std::make_unique<WriteEnd>(e.loop, std::move(spawned.stdin_write));
     }
 
-    ~Impl() { give_back_cgroup(); }
+    ~Impl() {
+        if (cgroup) environment.cgroups->give_back(std::move(cgroup));
+    }
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
-    // It goes as soon as nobody lives in it. Its path finds those who do until then, and nobody afterwards.
+    // After the leader's end. With nobody left in it, nobody can come into it any more, and the next command
+    // may have it. Else it goes as soon as nobody lives in it; its path finds those who do until then.
     void give_back_cgroup() {
-        if (cgroup) environment.cgroups->give_back(*cgroup);
+        if (!cgroup || terminating || tree_jobs > 0) return;
+        if (cgroup->populated()) {
+            environment.cgroups->remove_when_empty(*cgroup);
+        } else {
+            environment.cgroups->give_back(std::move(cgroup));
+        }
     }
 
     // SIGTERM (or SIGKILL, when its time has come) to the leader's process group, once.
@@ -61,8 +69,11 @@ struct Command::Impl {
         if (exit || tree.group_termed) return;
         tree.group_termed = true;
         const bool killing = std::chrono::steady_clock::now() >= kill_at;
-        ::kill(-tree.leader, killing ? SIGKILL : SIGTERM);
-        if (!killing) ::kill(-tree.leader, SIGCONT);
+        const int signal = killing ? SIGKILL : SIGTERM;
+        // A launched one may not have come to lead a group yet: then it is alone.
+        const pid_t target = ::kill(-tree.leader, signal) == 0 ? -tree.leader : tree.leader;
+        if (target > 0) ::kill(target, signal);
+        if (!killing) ::kill(target, SIGCONT);
     }
 
     OutputStream& stream(StreamId id) { return streams[static_cast<std::size_t>(id)]; }
@@ -95,6 +106,7 @@ struct Command::Impl {
     unsigned delivering = 0;
     TreeId tree;
     std::unique_ptr<Cgroup> cgroup;
+    unsigned tree_jobs = 0;  // on the work pool, with `cgroup`
     std::array<OutputStream, 3> streams;
     std::unique_ptr<WriteEnd> input;
     bool input_busy = false;  // a writer has its turn
@@ -110,6 +122,8 @@ struct Command::Impl {
     std::chrono::steady_clock::time_point exited_at;
     std::chrono::steady_clock::time_point last_output = started;
     bool timed_out = false;
+    bool launched = false;
+    std::optional<Error> not_started;
 
     bool terminating = false;
     bool terminated = false;

@@ -59,6 +59,10 @@ const std::string* find_variable(const Variables& variables, std::string_view na
     return nullptr;
 }
 
+bool fits_execve(std::string_view name, std::string_view value) {
+    return name.size() + value.size() + 2 <= kMaxExecString;
+}
+
 bool is_shell_name(std::string_view name) {
     auto letter = [](char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
     auto digit = [](char c) { return c >= '0' && c <= '9'; };
@@ -144,88 +148,21 @@ Result<Terminal> open_terminal(PtySize size) {
     return terminal;
 }
 
-Result<> apply_user(const CommandSpec& spec, SpawnSpec& out, Variables& variables) {
+Result<> apply_user(const CommandSpec& spec, SpawnSpec& out, Variables& on_top) {
     std::optional<User> user = find_user(spec.user);
     if (!user) return Error{Errc::not_found, "unknown user " + spec.user, 0};
     if (::geteuid() == 0 || user->uid != ::geteuid()) {
         out.user = Credentials{user->uid, user->gid, user->groups};
     }
-    Variables account = {{"HOME", user->home}, {"USER", user->name}, {"LOGNAME", user->name}};
-    if (!spec.clean_env && !user->shell.empty()) account.emplace_back("SHELL", user->shell);
-    variables = merge(variables, account);
+    on_top = {{"HOME", user->home}, {"USER", user->name}, {"LOGNAME", user->name}};
+    if (!spec.clean_env && !user->shell.empty()) on_top.emplace_back("SHELL", user->shell);
     return Result<>();
 }
 
-}  // namespace
-
-SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec,
-                           const std::string& marker) {
-    if (!spec.cwd.empty()) {
-        struct stat info {};
-        bool usable = spec.cwd.find('\0') == std::string::npos;
-        if (usable && ::stat(spec.cwd.c_str(), &info) != 0) {
-            usable = errno == EACCES;  // Told by chdir, with its stage.
-        } else if (usable) {
-            usable = S_ISDIR(info.st_mode);
-        }
-        if (!usable) {
-            return CommandError{CommandError::Kind::bad_cwd,
-                                {Errc::invalid_argument, "Invalid working directory: " + spec.cwd, 0}};
-        }
-    }
-
-    SpawnSpec child;
-    Variables variables = spec.clean_env ? Variables() : environment.base_env;
-    if (!spec.user.empty()) {
-        if (Result<> applied = apply_user(spec, child, variables); !applied) {
-            return CommandError{CommandError::Kind::bad_user, applied.error()};
-        }
-    }
-    if (!spec.clean_env && spec.cwd.starts_with('/')) variables = merge(variables, {{"PWD", spec.cwd}});
-    variables = merge(variables, spec.env);
-
-    std::string oversized;  // assignments for the shell, of variables that execve would refuse
-    child.env.reserve(variables.size() + 1);
-    for (const auto& [name, value] : variables) {
-        if (spec.args.empty() && name.size() + value.size() + 2 > kMaxExecString) {
-            if (!is_shell_name(name)) continue;  // No shell could tell a command of it.
-            oversized += name + "=" + shell_quoted(value) + "; ";
-        } else {
-            child.env.push_back(name + "=" + value);
-        }
-    }
-    child.env.push_back(std::string(kMarkerVariable) + "=" + marker);
-
-    UniqueFd script;
-    if (spec.args.empty()) {
-        Result<std::string> shell = find_shell(environment);
-        if (!shell) return not_started(shell.error());
-        child.program = *shell;
-        if (spec.shell_command.size() < kMaxExecString && oversized.empty()) {
-            child.argv = {"sh", "-c", spec.shell_command};
-        } else {
-            if (spec.shell_command.find('\0') != std::string::npos) {
-                return not_started({Errc::invalid_argument, "exec: argument contains NUL", EINVAL});
-            }
-            if (::access("/proc/self/fd", F_OK) == 0) {
-                Result<UniqueFd> file = script_file("exec 3<&-; " + oversized + spec.shell_command);
-                if (!file) return not_started(file.error());
-                script = std::move(*file);
-                child.argv = {"sh", "-c", ". /proc/self/fd/3"};
-                child.extra_fd = script.get();
-            } else {
-                child.argv = script_in_pieces(oversized + spec.shell_command);
-            }
-        }
-    } else {
-        const std::string* path = find_variable(variables, "PATH");
-        Result<std::string> program =
-            find_program(spec.args[0], path != nullptr ? *path : kDefaultPath, spec.cwd);
-        if (!program) return not_started(program.error());
-        child.program = *program;
-        child.argv = spec.args;
-    }
-    child.cwd = spec.cwd;
+// Gives `child` its streams and its cgroup, and starts it.
+template <class Start>
+SpawnOutcome connect(const CommandEnvironment& environment, const CommandSpec& spec, SpawnSpec child,
+                     Start start) {
     child.nofile_soft = environment.nofile_soft;
     child.oom_score_adj = environment.oom_score_adj;
 
@@ -268,15 +205,117 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
 
     if (environment.cgroups != nullptr) command.cgroup = environment.cgroups->take();
     if (command.cgroup) child.cgroup_fd = command.cgroup->fd();
-    Result<pid_t> pid = spawn(child);
+    Result<pid_t> pid = start(child);
     if (!pid) {
-        if (command.cgroup) environment.cgroups->give_back(*command.cgroup);
+        if (command.cgroup) environment.cgroups->give_back(std::move(command.cgroup));
         return not_started(pid.error());
     }
-    if (command.cgroup) command.cgroup->close_fd();
     command.pid = *pid;
     command.terminal = std::move(terminal.master);
     return command;
+}
+
+}  // namespace
+
+SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec,
+                           const std::string& marker) {
+    if (!spec.cwd.empty()) {
+        struct stat info {};
+        bool usable = spec.cwd.find('\0') == std::string::npos;
+        if (usable && ::stat(spec.cwd.c_str(), &info) != 0) {
+            usable = errno == EACCES;  // Told by chdir, with its stage.
+        } else if (usable) {
+            usable = S_ISDIR(info.st_mode);
+        }
+        if (!usable) {
+            return CommandError{CommandError::Kind::bad_cwd,
+                                {Errc::invalid_argument, "Invalid working directory: " + spec.cwd, 0}};
+        }
+    }
+
+    SpawnSpec child;
+    const Variables none;
+    const Variables& base = spec.clean_env ? none : environment.base_env;
+    Variables on_top;
+    if (!spec.user.empty()) {
+        if (Result<> applied = apply_user(spec, child, on_top); !applied) {
+            return CommandError{CommandError::Kind::bad_user, applied.error()};
+        }
+    }
+    if (!spec.clean_env && spec.cwd.starts_with('/')) on_top.emplace_back("PWD", spec.cwd);
+    on_top.insert(on_top.end(), spec.env.begin(), spec.env.end());
+    const Variables merged = on_top.empty() ? none : merge(base, on_top);
+    const Variables& variables = on_top.empty() ? base : merged;
+
+    std::string oversized;  // assignments for the shell, of variables that execve would refuse
+    child.env.reserve(variables.size() + 1);
+    for (const auto& [name, value] : variables) {
+        if (spec.args.empty() && !fits_execve(name, value)) {
+            if (!is_shell_name(name)) continue;  // No shell could tell a command of it.
+            oversized += name + "=" + shell_quoted(value) + "; ";
+        } else {
+            child.env.push_back(name + "=" + value);
+        }
+    }
+    child.env.push_back(std::string(kMarkerVariable) + "=" + marker);
+
+    UniqueFd script;
+    if (spec.args.empty()) {
+        Result<std::string> shell = environment.shell.get([&] { return find_shell(environment); });
+        if (!shell) return not_started(shell.error());
+        child.program = *shell;
+        if (spec.shell_command.size() < kMaxExecString && oversized.empty()) {
+            child.argv = {"sh", "-c", spec.shell_command};
+        } else {
+            if (spec.shell_command.find('\0') != std::string::npos) {
+                return not_started({Errc::invalid_argument, "exec: argument contains NUL", EINVAL});
+            }
+            if (::access("/proc/self/fd", F_OK) == 0) {
+                Result<UniqueFd> file = script_file("exec 3<&-; " + oversized + spec.shell_command);
+                if (!file) return not_started(file.error());
+                script = std::move(*file);
+                child.argv = {"sh", "-c", ". /proc/self/fd/3"};
+                child.extra_fd = script.get();
+            } else {
+                child.argv = script_in_pieces(oversized + spec.shell_command);
+            }
+        }
+    } else {
+        const std::string* path = find_variable(variables, "PATH");
+        Result<std::string> program =
+            find_program(spec.args[0], path != nullptr ? *path : kDefaultPath, spec.cwd);
+        if (!program) return not_started(program.error());
+        child.program = *program;
+        child.argv = spec.args;
+    }
+    child.cwd = spec.cwd;
+    SpawnOutcome outcome = connect(environment, spec, std::move(child), spawn);
+    // This one may be a process that runs for days.
+    if (outcome && outcome->cgroup) outcome->cgroup->close_fds();
+    return outcome;
+}
+
+bool can_launch(const CommandEnvironment& environment, const CommandSpec& spec) {
+    auto fits = [](const auto& variable) { return fits_execve(variable.first, variable.second); };
+    return spec.args.empty() && spec.cwd.empty() && spec.user.empty() && !spec.pty &&
+           spec.shell_command.size() < kMaxExecString && !environment.shell.known().empty() &&
+           std::all_of(environment.base_env.begin(), environment.base_env.end(), fits) &&
+           std::all_of(spec.env.begin(), spec.env.end(), fits);
+}
+
+SpawnOutcome launch_command(CommandEnvironment& environment, const CommandSpec& spec,
+                            const std::string& marker) {
+    SpawnSpec child;
+    child.program = environment.shell.known();
+    child.argv = {"sh", "-c", spec.shell_command};
+    const Variables none;
+    const Variables& base = spec.clean_env ? none : environment.base_env;
+    const Variables merged = spec.env.empty() ? none : merge(base, spec.env);
+    for (const auto& [name, value] : spec.env.empty() ? base : merged)
+        child.env.push_back(name + "=" + value);
+    child.env.push_back(std::string(kMarkerVariable) + "=" + marker);
+    auto launch = [&environment](SpawnSpec& ready) { return environment.launcher.launch(std::move(ready)); };
+    return connect(environment, spec, std::move(child), launch);
 }
 
 }  // namespace sandbox

@@ -1,6 +1,5 @@
 #pragma once
-// The blocking half of starting a command: everything between a CommandSpec and a running child. Pool
-// threads.
+// Starting a command: everything between a CommandSpec and a running child.
 
 #include <sys/types.h>
 
@@ -21,8 +20,16 @@ struct SpawnedCommand {
 
 using SpawnOutcome = boost::system::result<SpawnedCommand, CommandError>;
 
-// `marker` is the value of kMarkerVariable. Reads only constants of `environment`.
+// `marker` is the value of kMarkerVariable. Blocks. Reads only constants of `environment`.
 SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec,
                            const std::string& marker);
+
+// Whether it can be started without a look at the file system or the users: a plain command for a shell that
+// has been found before.
+bool can_launch(const CommandEnvironment& environment, const CommandSpec& spec);
+// The same as spawn_command() for such a one, on the loop thread. It does not block, and the child may yet
+// fail to execute the shell: CommandEnvironment::launcher tells.
+SpawnOutcome launch_command(CommandEnvironment& environment, const CommandSpec& spec,
+                            const std::string& marker);
 
 }  // namespace sandbox

@@ -82,9 +82,9 @@ Task<> Command::run_termination(std::shared_ptr<Command> self) {
         co_await impl.changed.wait_for(nap);
         pause = std::min(pause * 2, Milliseconds(50));
     }
-    impl.give_back_cgroup();
     impl.terminating = false;
     impl.terminated = true;
+    impl.give_back_cgroup();
     impl.changed.notify();
 }
 
@@ -109,7 +109,10 @@ Task<Result<>> Command::signal(int number, bool tree) {
         std::set<ProcessKey> signalled;
         return signal_tree(id, cgroup, number, signalled);
     };
+    ++impl.tree_jobs;
     std::size_t living = co_await impl.environment.work_pool.run(job);
+    --impl.tree_jobs;
+    if (impl.exit) impl.give_back_cgroup();
     if (living == 0) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};
     co_return Result<>();
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/fanotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -359,6 +360,105 @@ TEST(FindProgram, TheFirstExecutableFileOfThePathCounts) {
     EXPECT_FALSE(find_program("", a, ""));
     EXPECT_EQ(find_program("none", a, "").error().code, Errc::not_found);
     EXPECT_EQ(find_program("plain", a, "").error().code, Errc::permission_denied);
+}
+
+TEST_F(SpawnTest, ALaunchedChildIsAsASpawnedOne) {
+    Launcher launcher;
+    auto pipe = make_pipe();
+    SpawnSpec spec = shell("echo $GREETING; cat /proc/$$/stat; exit 3");
+    spec.env.push_back("GREETING=hi");
+    spec.stdout_fd = pipe->second.get();
+    auto pid = launcher.launch(std::move(spec));
+    ASSERT_TRUE(pid) << pid.error().message;
+    pipe->second.reset();
+    std::istringstream output(test::read_to_end(pipe->first.get()));
+    std::string greeting, stat_pid, name, state, parent, group, session;
+    output >> greeting >> stat_pid >> name >> state >> parent >> group >> session;
+    EXPECT_EQ(greeting, "hi");
+    EXPECT_EQ(session, std::to_string(*pid));
+    EXPECT_EQ(test::wait_for(*pid).code(), 3);
+    EXPECT_FALSE(launcher.ended(*pid));
+}
+
+TEST_F(SpawnTest, ManyAreLaunchedAtOnce) {
+    Launcher launcher;
+    std::vector<pid_t> pids;
+    for (int i = 0; i < 50; ++i) {
+        auto pid = launcher.launch(shell("exit " + std::to_string(i)));
+        ASSERT_TRUE(pid) << pid.error().message;
+        pids.push_back(*pid);
+    }
+    for (int i = 0; i < 50; ++i) {
+        pid_t pid = pids[static_cast<std::size_t>(i)];
+        EXPECT_EQ(test::wait_for(pid).code(), i);
+        EXPECT_FALSE(launcher.ended(pid));
+    }
+}
+
+TEST_F(SpawnTest, WhatALaunchedChildCouldNotDoIsToldAtItsEnd) {
+    Launcher launcher;
+    auto failure = [&](SpawnSpec spec) {
+        auto pid = launcher.launch(std::move(spec));
+        EXPECT_TRUE(pid);
+        EXPECT_EQ(test::wait_for(*pid).code(), 127);
+        std::optional<Error> told = launcher.ended(*pid);
+        return told ? told->message : "nothing";
+    };
+    SpawnSpec spec = shell("");
+    spec.program = "/no/such/program";
+    EXPECT_EQ(failure(spec), "exec /no/such/program: no such file or directory");
+    spec = shell("");
+    spec.cwd = "/no/such/folder";
+    EXPECT_EQ(failure(spec), "chdir /no/such/folder: no such file or directory");
+    spec = shell(std::string("a\0b", 3));
+    EXPECT_EQ(launcher.launch(spec).error().message, "exec: argument contains NUL");
+}
+
+// A program whose execve(2) hangs until somebody allows it, as on a file system that does not answer.
+class SlowProgram {
+  public:
+    explicit SlowProgram(const std::string& path)
+        : events_(::fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC)) {
+        if (!events_) return;
+        hangs_ =
+            ::fanotify_mark(events_.get(), FAN_MARK_ADD, FAN_OPEN_EXEC_PERM, AT_FDCWD, path.c_str()) == 0;
+    }
+    bool hangs() const { return hangs_; }
+    void allow() const {
+        fanotify_event_metadata event{};
+        ASSERT_GT(::read(events_.get(), &event, sizeof event), 0);
+        const fanotify_response answer{event.fd, FAN_ALLOW};
+        EXPECT_EQ(::write(events_.get(), &answer, sizeof answer), static_cast<ssize_t>(sizeof answer));
+        ::close(event.fd);
+    }
+
+  private:
+    UniqueFd events_;
+    bool hangs_ = false;
+};
+
+TEST_F(SpawnTest, ALaunchDoesNotWaitForAProgramThatHangs) {
+    Folder folder;
+    std::filesystem::copy_file("/bin/true", folder.path() + "/slow");
+    std::optional<SlowProgram> slow(std::in_place, folder.path() + "/slow");
+    if (!slow->hangs()) GTEST_SKIP() << "fanotify(7) with permission events is not to be had here";
+    Launcher launcher;
+    SpawnSpec spec = shell("");
+    spec.program = folder.path() + "/slow";
+    auto pid = launcher.launch(std::move(spec));  // It would hang here.
+    ASSERT_TRUE(pid) << pid.error().message;
+    // Others are started meanwhile.
+    auto other = launcher.launch(shell("exit 5"));
+    ASSERT_TRUE(other) << other.error().message;
+    EXPECT_EQ(test::wait_for(*other).code(), 5);
+    EXPECT_FALSE(launcher.ended(*other));
+    siginfo_t info{};
+    EXPECT_EQ(::waitid(P_PID, static_cast<id_t>(*pid), &info, WEXITED | WNOHANG | WNOWAIT), 0);
+    EXPECT_EQ(info.si_pid, 0) << "it cannot have ended";
+    slow->allow();
+    EXPECT_EQ(test::wait_for(*pid).code(), 0);
+    EXPECT_FALSE(launcher.ended(*pid));
+    slow.reset();
 }
 
 }  // namespace

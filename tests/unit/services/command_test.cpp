@@ -614,5 +614,47 @@ TEST_F(CommandTest, AFailedStartLeavesTheReaperAsItWas) {
     EXPECT_EQ(reaper_.watched(), 0U);
 }
 
+TEST_F(CommandTest, AStartThatMayBeToldAtTheEnd) {
+    auto complete_at_end = [this](CommandSpec spec) {
+        sink_ = std::make_shared<test::Collector>(loop_);
+        Started started = run(Command::start(environment_, std::move(spec), sink_, StartRule::at_the_end));
+        EXPECT_TRUE(started) << started.error().error.message;
+        return run((*started)->wait(EndRule::exit_and_drain));
+    };
+    Folder folder;
+    std::filesystem::create_symlink("/bin/sh", folder.path + "/sh");
+    environment_.base_env = {{"PATH", folder.path + ":/usr/bin:/bin"}, {"BASE", "base"}};
+    complete(shell("true"));
+    EXPECT_EQ(environment_.shell.known(), folder.path + "/sh");
+
+    CommandSpec spec = shell("echo $BASE $MORE; exit 4");
+    spec.env = {{"MORE", "more"}};
+    CommandEnd end = complete_at_end(spec);
+    EXPECT_EQ(sink_->out(), "base more\n");
+    EXPECT_EQ(end.exit.status.code(), 4);
+    EXPECT_FALSE(end.not_started);
+
+    std::filesystem::remove(folder.path + "/sh");
+    end = complete_at_end(shell("true"));
+    ASSERT_TRUE(end.not_started);
+    EXPECT_EQ(end.not_started->message, "exec " + folder.path + "/sh: no such file or directory");
+
+    end = complete_at_end(shell("echo another shell"));
+    EXPECT_FALSE(end.not_started);
+    EXPECT_EQ(sink_->out(), "another shell\n");
+}
+
+TEST_F(CommandTest, ALaunchedCommandThatIsEndedAtOnceHasItsSigterm) {
+    complete(shell("true"));
+    for (int i = 0; i < 20; ++i) {
+        auto sink = std::make_shared<test::Collector>(loop_);
+        Started started = run(Command::start(environment_, shell("sleep 1000"), sink, StartRule::at_the_end));
+        ASSERT_TRUE(started);
+        (*started)->start_terminating(Milliseconds(60'000));
+        CommandEnd end = run((*started)->wait(EndRule::exit_and_eof));
+        EXPECT_EQ(end.exit.status.signal(), SIGTERM);
+    }
+}
+
 }  // namespace
 }  // namespace sandbox
