@@ -1,12 +1,15 @@
 // POST /run: a command, its whole output, and its end, in one answer.
 
 #include <boost/asio/post.hpp>
+#include <functional>
+#include <utility>
 
 #include "base/base64.hpp"
 #include "base/json_escape.hpp"
 #include "koyeb/command_request.hpp"
 #include "koyeb/handlers.hpp"
 #include "platform/event.hpp"
+#include "platform/spool_queue.hpp"
 
 namespace sandbox::koyeb {
 namespace {
@@ -18,24 +21,45 @@ class RunSink final : public OutputSink {
   public:
     explicit RunSink(Context& context)
         : stdout_(context.file_pool, context.spill_dir, context.run_memory),
-          stderr_(context.file_pool, context.spill_dir, context.run_memory) {}
+          stderr_(context.file_pool, context.spill_dir, context.run_memory),
+          changed_(context.loop),
+          memory_(context.run_memory) {}
+
+    // Called once, when there is more of stdout than its memory holds.
+    void on_large(std::function<void()> callback) { on_large_ = std::move(callback); }
+    // Nobody wants it any more: what comes is dropped.
+    void drop() { dropping_ = true; }
+    void end() {
+        ended_ = true;
+        changed_.notify();
+    }
 
     Task<> on_output(StreamId stream, std::string_view bytes) override {
-        if (failure_) co_return;
-        Spool& spool = stream == StreamId::stderr_ ? stderr_ : stdout_;
-        Result<> stored = co_await spool.append(bytes);
+        if (failure_ || dropping_) co_return;
+        SpoolQueue& queue = stream == StreamId::stderr_ ? stderr_ : stdout_;
+        Result<> stored = co_await queue.append(bytes);
         if (!stored && !failure_) failure_ = stored.error();
+        if (stdout_.size() >= kPiece) changed_.notify();
+        if (on_large_ && stdout_.appended() > memory_) std::exchange(on_large_, nullptr)();
     }
     Task<> on_end(StreamId) override { co_return; }
 
-    Spool& out() { return stdout_; }
-    Spool& err() { return stderr_; }
+    SpoolQueue& out() { return stdout_; }
+    SpoolQueue& err() { return stderr_; }
     const std::optional<Error>& failure() const { return failure_; }
+    bool ended() const { return ended_; }
+    // Resumes when there is a piece's worth of stdout, or an end.
+    Task<> more() { return changed_.wait(); }
 
   private:
-    Spool stdout_;
-    Spool stderr_;
+    SpoolQueue stdout_;
+    SpoolQueue stderr_;
     std::optional<Error> failure_;
+    Event changed_;
+    const std::uint64_t memory_;
+    std::function<void()> on_large_;
+    bool dropping_ = false;
+    bool ended_ = false;
 };
 
 // One stream's text, escaped piece by piece.
@@ -72,50 +96,99 @@ std::string tail_of(const CommandEnd& end, const RunSink& sink, const CommandReq
     return members;
 }
 
-// Appends the stream to `out`, handing over what has gathered whenever it is a piece's worth.
-Task<bool> append_stream(net::Exchange& exchange, Loop& loop, Spool& spool, bool base64, std::string& out,
-                         bool streaming) {
-    StreamText text(base64);
-    std::string piece;
-    for (std::uint64_t offset = 0; offset < spool.size();) {
-        piece.resize(kPiece);
-        Result<std::size_t> count = co_await spool.read(offset, piece);
-        if (!count || *count == 0) {
-            exchange.abort();  // The head is out: the reader must see that the answer is cut.
-            co_return false;
-        }
-        text.append(out, std::string_view(piece).substr(0, *count));
-        offset += *count;
-        if (streaming) {
-            if (!co_await exchange.write(out)) co_return false;
-            out.clear();
-            co_await boost::asio::post(loop, use_task);
-        }
-    }
-    text.finish(out);
-    co_return true;
-}
+// The answer's text, which goes out in pieces when it is large. That of a command with much of stdout begins
+// while the command runs: then nothing of it is kept but what the reader is behind.
+class Answer {
+  public:
+    Answer(net::Exchange& exchange, Context& context, const CommandRequest& request, RunSink& sink)
+        : exchange_(exchange), loop_(context.loop), request_(request), sink_(sink), finished_(context.loop) {}
 
-Task<> answer(net::Exchange& exchange, Context& context, const CommandRequest& request, RunSink& sink,
-              CommandEnd end) {
-    bool large =
-        !sink.out().in_memory() || !sink.err().in_memory() || sink.out().size() + sink.err().size() > kPiece;
-    bool streaming = large || exchange.answered();
-    std::string out = "{\"stdout\":\"";
-    if (streaming && !exchange.answered() && !co_await exchange.begin(200, "application/json")) co_return;
-    if (!co_await append_stream(exchange, context.loop, sink.out(), request.base64, out, streaming))
-        co_return;
-    out += "\",\"stderr\":\"";
-    if (!co_await append_stream(exchange, context.loop, sink.err(), request.base64, out, streaming))
-        co_return;
-    out += '"';
-    out += tail_of(end, sink, request);
-    if (!streaming) {
-        co_await exchange.respond(200, "application/json", std::move(out));
-        co_return;
+    void begin_early() {
+        early_ = true;
+        streaming_ = true;
+        alive_ = false;
+        spawn_task(loop_, "early answer", send_early(), [this] {
+            if (!alive_) sink_.drop();
+            early_done_ = true;
+            finished_.notify();
+        });
     }
-    if (co_await exchange.write(out)) co_await exchange.finish();
-}
+    // After the command's end. False: the peer is gone, or the answer was cut.
+    Task<bool> stdout_sent() {
+        while (early_ && !early_done_) co_await finished_.wait();
+        co_return alive_;
+    }
+
+    Task<> finish(CommandEnd end) {
+        if (!early_) {
+            streaming_ = sink_.out().size() + sink_.err().size() > kPiece;
+            streaming_ = streaming_ || exchange_.answered();
+            bool alive = true;
+            if (streaming_ && !exchange_.answered())
+                alive = co_await exchange_.begin(200, "application/json");
+            if (!alive) co_return;
+            text_ = kBegin;
+            if (!co_await append(sink_.out())) co_return;
+        }
+        text_ += "\",\"stderr\":\"";
+        if (!co_await append(sink_.err())) co_return;
+        text_ += '"';
+        text_ += tail_of(end, sink_, request_);
+        if (!streaming_) {
+            co_await exchange_.respond(200, "application/json", std::move(text_));
+            co_return;
+        }
+        if (co_await exchange_.write(text_)) co_await exchange_.finish();
+    }
+
+  private:
+    static constexpr const char* kBegin = "{\"stdout\":\"";
+
+    Task<> send_early() {
+        bool alive = co_await exchange_.begin(200, "application/json");
+        if (alive) {
+            text_ = kBegin;
+            alive = co_await append(sink_.out());
+        }
+        alive_ = alive;
+    }
+
+    // Appends a stream, up to its end, to the text, and hands over what has gathered whenever it is a piece's
+    // worth.
+    Task<bool> append(SpoolQueue& queue) {
+        StreamText stream(request_.base64);
+        std::string piece;
+        for (;;) {
+            while (queue.size() < kPiece && !sink_.ended()) co_await sink_.more();
+            const bool ended = sink_.ended();
+            piece.resize(kPiece);
+            Result<std::size_t> count = co_await queue.take(piece);
+            if (!count) {
+                exchange_.abort();  // The head is out: the reader must see that the answer is cut.
+                co_return false;
+            }
+            if (*count == 0 && ended) break;
+            stream.append(text_, std::string_view(piece).substr(0, *count));
+            if (!streaming_) continue;
+            if (!co_await exchange_.write(text_)) co_return false;
+            text_.clear();
+            co_await boost::asio::post(loop_, use_task);
+        }
+        stream.finish(text_);
+        co_return true;
+    }
+
+    net::Exchange& exchange_;
+    Loop& loop_;
+    const CommandRequest& request_;
+    RunSink& sink_;
+    Event finished_;
+    std::string text_;
+    bool streaming_ = false;
+    bool early_ = false;
+    bool early_done_ = false;
+    bool alive_ = true;
+};
 
 struct EndNote {
     explicit EndNote(Loop& loop) : changed(loop) {}
@@ -148,6 +221,9 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, false);
     if (!request) co_return;
     auto sink = std::make_shared<RunSink>(context);
+    Answer answer(exchange, context, *request, *sink);
+    // Blanks have the connection until the end.
+    if (request->keepalive.count() == 0) sink->on_large([&answer] { answer.begin_early(); });
     CommandSpec spec = request->spec;
     auto started = co_await Command::start(context.commands, std::move(spec), sink, StartRule::at_the_end);
     if (!started) {
@@ -168,6 +244,12 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
         end = co_await command->wait(EndRule::exit_and_drain);
     }
     co_await command->detach_sink();
+    sink->end();
+    if (!co_await answer.stdout_sent()) co_return;
+    if ((end.not_started || end.survives) && exchange.answered()) {
+        exchange.abort();  // It is too late for another status.
+        co_return;
+    }
     if (end.not_started) {
         CommandError error{CommandError::Kind::not_started, *end.not_started};
         co_await respond_start_error(exchange, error);
@@ -175,14 +257,10 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     }
     if (end.survives) {
         std::string message = "process " + std::to_string(command->pid()) + " survives SIGKILL";
-        if (exchange.answered()) {
-            exchange.abort();  // It is too late for another status.
-        } else {
-            co_await net::respond_error(exchange, 500, std::move(message));
-        }
+        co_await net::respond_error(exchange, 500, std::move(message));
         co_return;
     }
-    co_await answer(exchange, context, *request, *sink, end);
+    co_await answer.finish(std::move(end));
 }
 
 }  // namespace sandbox::koyeb

@@ -358,4 +358,47 @@ test('two hundred at once', async () => {
     await delay(0);
 });
 
+describe('an answer larger than the memory for it', () => {
+    const size = 12_000_000;
+    const body = (answer) => JSON.parse(answer.body);
+
+    test('begins while the command runs, and has its end', async () => {
+        const cmd = `head -c ${size} /dev/zero | tr '\\0' a; while [ ! -e seen ]; do sleep 0.02; done; echo late >&2; exit 7`;
+        const raw = await RawSocket.connect(d.port);
+        raw.write(rawRequest('POST', '/run', d.secret, { cmd, cwd: d.tmp }));
+        await raw.until((bytes) => bytes.length > size);
+        fs.writeFileSync(`${d.tmp}/seen`, '');
+        const end = body(await raw.response());
+        assert.deepEqual([end.stdout.length, end.stderr, end.code], [size, 'late\n', 7]);
+        assert.ok(/^a+$/.test(end.stdout));
+        raw.close();
+        fs.unlinkSync(`${d.tmp}/seen`);
+    });
+    test('a reader that does not read does not hold up the command, and gets all of it later', async () => {
+        const cmd = `head -c ${3 * size} /dev/zero | tr '\\0' b; touch written`;
+        const raw = await RawSocket.connect(d.port);
+        raw.socket.pause();
+        raw.write(rawRequest('POST', '/run', d.secret, { cmd, cwd: d.tmp }));
+        await eventually(() => fs.existsSync(`${d.tmp}/written`), 'the end of the command');
+        raw.socket.resume();
+        const end = body(await raw.response({ timeoutMs: 60_000 }));
+        assert.deepEqual([end.stdout.length, end.code], [3 * size, 0]);
+        raw.close();
+        fs.unlinkSync(`${d.tmp}/written`);
+    });
+    test('as base64, it is the same bytes', async () => {
+        const end = await d.run(`yes 0123456789 | head -c ${size}`, { encoding: 'base64' });
+        const text = Buffer.from(end.stdout, 'base64').toString();
+        assert.equal(text.length, size);
+        assert.equal(text, '0123456789\n'.repeat(size / 11 + 1).slice(0, size));
+    });
+    test('a reader that goes away ends the command', async () => {
+        const raw = await RawSocket.connect(d.port);
+        raw.write(rawRequest('POST', '/run', d.secret, { cmd: 'yes' }));
+        await raw.until((bytes) => bytes.length > size);
+        raw.close();
+        await d.noSurvivors('the end of the command');
+    });
+});
+
 finish(d);

@@ -1,0 +1,82 @@
+#include "platform/spool_queue.hpp"
+
+#include <gtest/gtest.h>
+
+#include "support/run_task.hpp"
+
+namespace sandbox {
+namespace {
+
+using test::run_task;
+
+class SpoolQueueTest : public testing::Test {
+  protected:
+    void append(SpoolQueue& queue, std::string_view bytes) {
+        EXPECT_TRUE(run_task(loop_, queue.append(bytes)));
+    }
+    std::string take(SpoolQueue& queue, std::size_t most) {
+        std::string out(most, '?');
+        auto count = run_task(loop_, queue.take(out));
+        EXPECT_TRUE(count) << count.error().message;
+        out.resize(count ? *count : 0);
+        return out;
+    }
+    // Numbered lines of 10 bytes, so that what is lost, doubled or out of order shows.
+    std::string lines(std::size_t count) {
+        std::string text;
+        for (std::size_t i = 0; i < count; ++i) {
+            std::string number = std::to_string(next_++);
+            text += std::string(9 - number.size(), '0') + number + "\n";
+        }
+        return text;
+    }
+
+    Loop loop_{1};
+    BlockingPool pool_{loop_, "test", 1, 4};
+    SpillDir dir_{"", ""};
+    std::size_t next_ = 0;
+};
+
+TEST_F(SpoolQueueTest, WhatIsTakenInTimePassesThroughMemory) {
+    SpoolQueue queue(pool_, dir_, 4000);
+    EXPECT_EQ(take(queue, 10), "");
+    for (int i = 0; i < 1000; ++i) {
+        std::string text = lines(90);
+        append(queue, text);
+        EXPECT_EQ(queue.size(), 900U);
+        EXPECT_EQ(take(queue, 400) + take(queue, 600), text);
+        EXPECT_EQ(queue.size(), 0U);
+    }
+    EXPECT_EQ(queue.appended(), 900'000U);
+}
+
+TEST_F(SpoolQueueTest, AReaderThatFallsBehindAndCatchesUpMissesNothing) {
+    SpoolQueue queue(pool_, dir_, 40'000);
+    std::string all;
+    std::string taken;
+    for (std::size_t round = 0; round < 40; ++round) {
+        std::string text = lines(round % 10 < 5 ? 4000 : 100);  // Five rounds far beyond the memory.
+        append(queue, text);
+        all += text;
+        taken += take(queue, round % 10 < 5 ? 7'777 : 100'000);
+        EXPECT_EQ(queue.size(), all.size() - taken.size());
+    }
+    for (std::string more = "?"; !more.empty();) taken += more = take(queue, 50'000);
+    EXPECT_EQ(taken, all);
+}
+
+TEST_F(SpoolQueueTest, WithoutAnyMemory) {
+    SpoolQueue queue(pool_, dir_, 0);
+    std::string all;
+    for (int i = 0; i < 5; ++i) {
+        std::string text = lines(50'000);
+        append(queue, text);
+        all += text;
+    }
+    std::string taken;
+    for (std::string more = "?"; !more.empty();) taken += more = take(queue, 1 << 20);
+    EXPECT_EQ(taken, all);
+}
+
+}  // namespace
+}  // namespace sandbox
