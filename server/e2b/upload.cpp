@@ -74,7 +74,7 @@ files::WriteOptions write_options(const User& user, const files::Metadata& metad
 }
 
 // Puts one file's content in its place.
-Task<RestReply<>> store(Upload& upload, std::string path, const Spool& content) {
+Task<RestReply<>> store(Upload& upload, std::string path, Spool& content) {
     RestReply<std::string> resolved = rest_path(path, upload.user, upload.caller);
     if (!resolved) co_return resolved.error();
     for (const std::string& earlier : upload.written) {
@@ -84,6 +84,8 @@ Task<RestReply<>> store(Upload& upload, std::string path, const Spool& content) 
         }
     }
     upload.written.push_back(*resolved);
+    if (Result<> complete = co_await content.complete_file(); !complete)
+        co_return body_error(complete.error());
     auto job = [&]() -> RestReply<std::string> {
         SpoolSource source(content);
         files::WriteOptions options = write_options(upload.user, upload.metadata);

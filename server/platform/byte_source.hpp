@@ -44,6 +44,10 @@ class ByteSource {
         static_cast<void>(offset);
         return std::nullopt;
     }
+
+    // A file without a name, ours alone, that holds all of the content and may become the written file: a
+    // link instead of a copy. -1 when there is none.
+    virtual int unnamed_file() const { return -1; }
 };
 
 // Bytes owned by somebody else, who keeps them alive.

@@ -64,6 +64,7 @@ struct Spool::Impl {
     static void start_writing(Loop& loop, const std::shared_ptr<Impl>& impl);
     static Task<> write_out(std::shared_ptr<Impl> impl);
     Written write_flying();
+    Result<> write_memory() const;
 
     std::uint64_t size() const { return memory.size() + file_size + flying.size() + tail.size(); }
     // Bytes in the file from `offset` of the content on; 0 when it lies elsewhere.
@@ -84,8 +85,10 @@ struct Spool::Impl {
     bool writing = false;
     std::optional<Error> error;
     std::optional<Event> written;
-    // The writer's own; others read the descriptor once file_size says that there is something.
+    // The writer's own; others read the descriptor once file_size says that there is something. A byte lies
+    // at its place in the content; where memory's bytes would lie is a hole until complete_file().
     SpillFile file;
+    bool file_complete = false;
     std::size_t reserved = 0;
 };
 
@@ -150,7 +153,8 @@ Written Spool::Impl::write_flying() {
     }
     while (result.bytes < flying.size()) {
         ssize_t count = ::pwrite(file.fd.get(), flying.data.get() + flying.begin + result.bytes,
-                                 flying.size() - result.bytes, static_cast<off_t>(file_size + result.bytes));
+                                 flying.size() - result.bytes,
+                                 static_cast<off_t>(memory.size() + file_size + result.bytes));
         if (count > 0) {
             result.bytes += static_cast<std::size_t>(count);
         } else if (count == 0 || errno != EINTR) {
@@ -159,6 +163,19 @@ Written Spool::Impl::write_flying() {
         }
     }
     return result;
+}
+
+Result<> Spool::Impl::write_memory() const {
+    for (std::size_t done = 0; done < memory.size();) {
+        ssize_t count =
+            ::pwrite(file.fd.get(), memory.data() + done, memory.size() - done, static_cast<off_t>(done));
+        if (count > 0) {
+            done += static_cast<std::size_t>(count);
+        } else if (count == 0 || errno != EINTR) {
+            return write_error(count == 0 ? ENOSPC : errno);
+        }
+    }
+    return Result<>();
 }
 
 std::uint64_t Spool::Impl::in_file(std::uint64_t offset) const {
@@ -219,6 +236,23 @@ Task<Result<>> Spool::append(std::string_view bytes) {
     }
 }
 
+Task<Result<>> Spool::complete_file() {
+    auto impl = impl_;
+    auto executor = co_await boost::asio::this_coro::executor;
+    while (!impl->error && impl->flying.size() + impl->tail.size() > 0) {
+        if (!impl->writing) Impl::start_writing(executor.context(), impl);
+        while (impl->writing) co_await impl->written->wait();
+    }
+    if (impl->error) co_return *impl->error;
+    if (impl->file_size == 0 || impl->file.in_memory || impl->file_complete) co_return Result<>();
+    auto job = [raw = impl.get()] { return raw->write_memory(); };
+    Result<> written = co_await impl->pool.run(job);
+    impl->file_complete = written.has_value();
+    co_return Result<>();
+}
+
+int Spool::file() const { return impl_->file_complete ? impl_->file.fd.get() : -1; }
+
 std::uint64_t Spool::size() const { return impl_->size(); }
 bool Spool::in_memory() const { return impl_->size() == impl_->memory.size(); }
 std::string_view Spool::memory() const { return impl_->memory; }
@@ -237,9 +271,7 @@ Task<Result<std::size_t>> Spool::read(std::uint64_t offset, std::span<char> out)
             continue;
         }
         rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), in_file)));
-        auto job = [raw = impl.get(), at = at - impl->memory.size(), rest] {
-            return raw->read_file(at, rest);
-        };
+        auto job = [raw = impl.get(), at, rest] { return raw->read_file(at, rest); };
         Result<std::size_t> count = co_await impl->pool.run(job);
         if (!count) co_return count.error();
         done += *count;
@@ -260,10 +292,9 @@ Result<std::size_t> Spool::read_blocking(std::uint64_t offset, std::span<char> o
             done += count;
             continue;
         }
-        std::uint64_t file_offset = at - impl_->memory.size();
         lock.unlock();
         rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), in_file)));
-        Result<std::size_t> count = impl_->read_file(file_offset, rest);
+        Result<std::size_t> count = impl_->read_file(at, rest);
         if (!count) return count;
         done += *count;
     }

@@ -74,6 +74,14 @@ class Spool {
     // counts just that.
     Task<Result<>> append(std::string_view bytes);
 
+    // After the last append: when the content has spilled to a file on a disk, that file gets all of it, so
+    // that it can be linked into place instead of being copied. An error as from append(); no room for this
+    // is none.
+    Task<Result<>> complete_file();
+    // That file's descriptor; -1 when there is none. It is the content: once it is linked somewhere, others
+    // may change it.
+    int file() const;
+
     std::uint64_t size() const;
     bool in_memory() const;
     // The whole content when in_memory(), else the part before the spill. Valid until the next append.

@@ -6,7 +6,8 @@
 
 namespace sandbox {
 
-// The spool must outlive it, and nothing may be appended meanwhile.
+// The spool must outlive it, and nothing may be appended meanwhile. After Spool::complete_file() its file may
+// become the written one, and the spool is not to be used any more.
 class SpoolSource final : public ByteSource {
   public:
     explicit SpoolSource(const Spool& spool) : spool_(spool) {}
@@ -17,6 +18,8 @@ class SpoolSource final : public ByteSource {
         std::string_view memory = spool_.memory();
         return offset < memory.size() ? memory.substr(static_cast<std::size_t>(offset)) : std::string_view();
     }
+
+    int unnamed_file() const override { return spool_.file(); }
 
   private:
     const Spool& spool_;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -123,6 +124,14 @@ class StagedFile {
         name_ = std::move(name);
         return 0;
     }
+    // A file that has all of the content already and has no name. Whether it can get one here, publishing
+    // tells.
+    int adopt(int dir, const std::string& leaf, int file) {
+        dir_ = dir;
+        leaf_ = leaf;
+        fd_.reset(::fcntl(file, F_DUPFD_CLOEXEC, 4));
+        return fd_ ? 0 : errno;
+    }
     StagedFile() = default;
     StagedFile(const StagedFile&) = delete;
     StagedFile& operator=(const StagedFile&) = delete;
@@ -215,7 +224,10 @@ class FileWriter {
                 return path_error("open", path_, errno);
             }
             Result<Attempt> attempt = Attempt::in_place;
-            if (!stays_in_place(target_, options_)) attempt = stage();
+            if (!stays_in_place(target_, options_)) {
+                if (may_adopt()) attempt = stage(source_.unnamed_file());
+                if (attempt && *attempt == Attempt::in_place) attempt = stage(-1);
+            }
             if (attempt && *attempt == Attempt::in_place) attempt = write_in_place();
             if (!attempt) return attempt.error();
             if (*attempt == Attempt::done) return outcome_;
@@ -246,19 +258,37 @@ class FileWriter {
         return path_error(op, path_, error);
     }
 
-    Result<Attempt> stage() {
+    // Whether the source's own file would be as one that is made here: on this file system, and with nothing
+    // to inherit from the directory (group, default ACL) nor from the umask.
+    bool may_adopt() const {
+        struct stat file {};
+        struct stat directory {};
+        int fd = source_.unnamed_file();
+        if (fd < 0 || ::fstat(fd, &file) != 0 || ::fstat(target_.dir.get(), &directory) != 0) return false;
+        if (file.st_dev != directory.st_dev || !wanted_mode(target_.exists)) return false;
+        if (!options_.owner && !target_.exists && (directory.st_mode & S_ISGID) != 0) return false;
+        UniqueFd readable = open_at(target_.dir.get(), ".", O_RDONLY | O_DIRECTORY);
+        return readable && ::fgetxattr(readable.get(), "system.posix_acl_default", nullptr, 0) < 0;
+    }
+
+    // `file` (or -1) has the content already. in_place: it cannot be done this way.
+    Result<Attempt> stage(int file) {
         StagedFile staged;
         // Others see nothing of it before it has the bits that it is to have.
         mode_t first_mode = wanted_mode(target_.exists) ? 0600 : kNewFileMode;
-        if (int error = staged.create(target_.dir.get(), target_.leaf, first_mode); error != 0) {
-            return refused("open", error);
-        }
+        const int error_of_open = file >= 0 ? staged.adopt(target_.dir.get(), target_.leaf, file)
+                                            : staged.create(target_.dir.get(), target_.leaf, first_mode);
+        if (error_of_open != 0) return refused("open", error_of_open);
         if (int error = take_owner(staged.fd()); error != 0) {
             return options_.owner ? path_error("chown", path_, error) : refused("chown", error);
         }
-        Result<std::uint64_t> written = write_content(staged.fd(), source_, path_);
-        if (!written) return written.error();
-        outcome_.bytes = *written;
+        if (file < 0) {
+            Result<std::uint64_t> written = write_content(staged.fd(), source_, path_);
+            if (!written) return written.error();
+            outcome_.bytes = *written;
+        } else if (int error = count_bytes(staged.fd()); error != 0) {
+            return path_error("write", path_, error);
+        }
         if (Result<> kept = take_attributes(staged.fd()); !kept) return kept.error();
 
         int error = 0;
@@ -278,6 +308,13 @@ class FileWriter {
         outcome_.created = !existed;
         outcome_.atomic = true;
         return Attempt::done;
+    }
+
+    int count_bytes(int fd) {
+        struct stat info {};
+        if (::fstat(fd, &info) != 0) return errno;
+        outcome_.bytes = static_cast<std::uint64_t>(info.st_size);
+        return 0;
     }
 
     int take_owner(int fd) const {

@@ -286,5 +286,23 @@ TEST_F(SpoolTest, AFullDiskEndsItAndLosesNothing) {
     EXPECT_TRUE(run_task(loop_, append_all(next, content(0, 900 * kKiB), 64 * kKiB)));
 }
 
+TEST_F(SpoolTest, ItsFileCanHaveAllOfTheContent) {
+    for (std::size_t size : {100 * kKiB, 3 * kMiB + 17, 4 * kMiB}) {
+        Spool spool(pool_, dir_, 150 * kKiB);
+        ASSERT_TRUE(run_task(loop_, append_all(spool, content(0, size), 64 * kKiB)));
+        EXPECT_EQ(spool.file(), -1);
+        EXPECT_TRUE(run_task(loop_, spool.complete_file()));
+        if (size < 150 * kKiB) {
+            EXPECT_EQ(spool.file(), -1) << "it never needed one";
+            continue;
+        }
+        std::string bytes(size + 1, '?');
+        EXPECT_EQ(::pread(spool.file(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(size));
+        bytes.pop_back();
+        EXPECT_TRUE(bytes == content(0, size));
+        EXPECT_EQ(read(spool, 0, size), content(0, size));
+    }
+}
+
 }  // namespace
 }  // namespace sandbox

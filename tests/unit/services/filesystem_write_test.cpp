@@ -356,5 +356,75 @@ TEST_F(FilesystemWriteTest, ARaceForANewFileHasOneWholeWinner) {
     EXPECT_EQ(names(root_).size(), 50U);
 }
 
+// Has all of its bytes in a file without a name.
+class UnnamedSource final : public ByteSource {
+  public:
+    UnnamedSource(const std::string& folder, const std::string& bytes)
+        : file_(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) {
+        EXPECT_EQ(::pwrite(file_.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+    }
+    Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override {
+        ssize_t count = ::pread(file_.get(), out.data(), out.size(), static_cast<off_t>(offset));
+        return static_cast<std::size_t>(std::max<ssize_t>(count, 0));
+    }
+    int unnamed_file() const override { return file_.get(); }
+    ino_t inode() const {
+        struct stat info {};
+        ::fstat(file_.get(), &info);
+        return info.st_ino;
+    }
+
+  private:
+    UniqueFd file_;
+};
+
+TEST_F(FilesystemWriteTest, AFileWithoutANameBecomesTheWrittenOne) {
+    UnnamedSource fresh(root_, "first");
+    WriteOptions options;
+    options.mode = 0640;
+    auto written = write_file(path("f"), options, fresh);
+    ASSERT_TRUE(written) << error_of(written);
+    EXPECT_TRUE(written->created && written->atomic);
+    EXPECT_EQ(written->bytes, 5U);
+    EXPECT_EQ(lstat_of(path("f")).st_ino, fresh.inode());
+    EXPECT_EQ(content(path("f")), "first");
+    EXPECT_EQ(mode_of(path("f")), 0640U);
+
+    UnnamedSource next(root_, "second one");
+    written = write_file(path("f"), WriteOptions(), next);
+    ASSERT_TRUE(written) << error_of(written);
+    EXPECT_TRUE(!written->created && written->atomic);
+    EXPECT_EQ(written->bytes, 10U);
+    EXPECT_EQ(lstat_of(path("f")).st_ino, next.inode());
+    EXPECT_EQ(content(path("f")), "second one");
+    EXPECT_EQ(mode_of(path("f")), 0640U) << "as before";
+    EXPECT_THAT(names(root_), ElementsAre("f"));
+}
+
+TEST_F(FilesystemWriteTest, AFileWithoutANameIsCopiedWhereItWouldNotBeTheSame) {
+    auto copied = [this](const std::string& to, const WriteOptions& options, const std::string& from) {
+        UnnamedSource source(from, "content");
+        auto written = write_file(to, options, source);
+        EXPECT_TRUE(written) << error_of(written);
+        EXPECT_EQ(content(to), "content");
+        return lstat_of(to).st_ino != source.inode();
+    };
+    WriteOptions with_mode;
+    with_mode.mode = 0644;
+    EXPECT_TRUE(copied(path("umask"), WriteOptions(), root_)) << "the umask counts";
+    std::string group = path("group");
+    std::filesystem::create_directory(group);
+    ::chmod(group.c_str(), 02755);
+    EXPECT_TRUE(copied(group + "/f", with_mode, root_)) << "the directory's group counts";
+    EXPECT_FALSE(copied(path("plain"), with_mode, root_));
+    std::string other = "/dev/shm";
+    struct stat here {};
+    struct stat there {};
+    if (::stat(other.c_str(), &there) == 0 && ::stat(root_.c_str(), &here) == 0 &&
+        here.st_dev != there.st_dev) {
+        EXPECT_TRUE(copied(path("elsewhere"), with_mode, other));
+    }
+}
+
 }  // namespace
 }  // namespace sandbox::files
