@@ -14,6 +14,8 @@ namespace {
 // One splice(2) may fill every slot of a pipe with a large fragment, so more than the pipe's nominal size.
 constexpr std::size_t kSpliceBytes = 1024 * 1024;
 constexpr std::size_t kCopyBytes = 64 * 1024;
+// Two splice(2) for a few bytes cost more than a recv(2) and a send(2).
+constexpr std::size_t kSmallBytes = 4096;
 
 bool splice_unsupported(int error) { return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP; }
 
@@ -38,31 +40,33 @@ void Endpoint::note(std::uint32_t events) {
     }
 }
 
-long Channel::fill_by_copy(Endpoint& source) {
-    memory_ = std::make_unique_for_overwrite<char[]>(kCopyBytes);
+long Channel::fill_by_copy(Endpoint& source, std::size_t room) {
+    memory_ = std::make_unique_for_overwrite<char[]>(room);
     offset_ = 0;
-    ssize_t n = ::recv(source.fd.get(), memory_.get(), kCopyBytes, MSG_DONTWAIT);
+    ssize_t n = ::recv(source.fd.get(), memory_.get(), room, MSG_DONTWAIT);
     if (n <= 0) {
         int error = errno;
         memory_.reset();
         return n == 0 ? 0 : -error;
     }
     // A short read empties the queue, unless it stopped at the mark of urgent data.
-    if (static_cast<std::size_t>(n) < kCopyBytes && !source.peer_done && !source.urgent)
-        source.readable = false;
+    if (static_cast<std::size_t>(n) < room && !source.peer_done && !source.urgent) source.readable = false;
+    small_ = static_cast<std::size_t>(n) < kSmallBytes;
     return n;
 }
 
 long Channel::fill(Endpoint& source, PipePool& pool) {
     if (source.urgent) copying_ = true;
+    if (!copying_ && small_) return fill_by_copy(source, kSmallBytes);
     if (!copying_) pipe_ = pool.borrow();
-    if (!pipe_) return fill_by_copy(source);
+    if (!pipe_) return fill_by_copy(source, kCopyBytes);
     ssize_t n = ::splice(source.fd.get(), nullptr, pipe_->in.get(), nullptr, kSpliceBytes,
                          SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (n > 0) {
         // Fewer bytes than slots: it was not the pipe that ended it, so the queue is empty, and what comes
         // later makes a new event.
         if (static_cast<std::size_t>(n) < pipe_->slots && !source.peer_done) source.readable = false;
+        small_ = static_cast<std::size_t>(n) < kSmallBytes;
         return n;
     }
     int error = errno;
@@ -71,7 +75,7 @@ long Channel::fill(Endpoint& source, PipePool& pool) {
     if (n == 0) return 0;
     if (splice_unsupported(error)) {
         copying_ = true;
-        return fill_by_copy(source);
+        return fill_by_copy(source, kCopyBytes);
     }
     return -error;
 }

@@ -53,7 +53,7 @@ class Channel {
 
   private:
     long fill(Endpoint& source, PipePool& pool);
-    long fill_by_copy(Endpoint& source);
+    long fill_by_copy(Endpoint& source, std::size_t room);
     long drain(Endpoint& sink);
     bool pipe_to_memory();
 
@@ -63,6 +63,7 @@ class Channel {
     std::size_t held_ = 0;  // bytes in the pipe or in memory
     std::uint64_t moved_ = 0;
     bool copying_ = false;
+    bool small_ = true;  // the last bytes were few, so the next are copied, too
     enum class End : std::uint8_t { none, orderly, failure } end_ = End::none;
 };
 
