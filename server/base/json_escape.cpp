@@ -11,6 +11,7 @@ namespace sandbox {
 namespace {
 
 constexpr std::string_view kBadByte = "\\ufffd";
+constexpr std::size_t kLongRun = 16 * 1024;  // is copied while it is still in the nearest cache
 constexpr std::string_view kHex = "0123456789abcdef";
 
 // Bytes that may not simply be copied: controls, the escaped five, everything outside ASCII.
@@ -158,7 +159,17 @@ void JsonEscaper::append(std::string& out, std::string_view bytes) {
     const auto put_run = [&] {
         if (p != run) staging.put({run, static_cast<std::size_t>(p - run)});
     };
-    while ((p = skip_plain<EscapeRule>(p, end)) != end) {
+    const auto find_special = [&] {
+        for (;;) {
+            const char* const stop = static_cast<std::size_t>(end - p) > kLongRun ? p + kLongRun : end;
+            p = skip_plain<EscapeRule>(p, stop);
+            if (p != stop || p == end) return p != end;
+            put_run();
+            run = p;
+        }
+    };
+    out.reserve(out.size() + bytes.size());
+    while (find_special()) {
         if (static_cast<unsigned char>(*p) < 0x80) {
             put_run();
             put_ascii(staging, *p++);

@@ -67,9 +67,9 @@ Task<> HttpSession::run() {
             in_at_ = 0;
             idle_ = true;
             waiting_since_ = Clock::now();
+            deadline_ = waiting_since_ + server_->limits.idle_time;
             // A connection that comes while we drain may still ask for /health.
             if (server_->draining && asked_before) break;
-            deadline_ = Clock::now() + server_->limits.idle_time;
             if (!co_await wait_readable()) break;
         }
         idle_ = false;
@@ -223,7 +223,7 @@ Task<> HttpSession::serve_request() {
     body_done_ = !head_.request.chunked && head_.request.content_length.value_or(0) == 0;
     if (head_.request.chunked) chunked_ = std::make_unique<ChunkedBody>();
     if (!head_.request.keep_alive) close_after_ = true;
-    const Clock::time_point started = Clock::now();
+    const Clock::time_point started = log::enabled(log::Level::debug) ? Clock::now() : Clock::time_point();
     std::exception_ptr failure;
     try {
         co_await dispatch();
