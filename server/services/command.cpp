@@ -142,9 +142,12 @@ Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
         if (!open) break;
         ReadBuffer buffer;
         std::size_t turn = 0;
-        long count;
-        while ((count = stream.end->read_now(buffer.span())) > 0) {
-            auto size = static_cast<std::size_t>(count);
+        long count = 0;
+        do {
+            std::size_t size = 0;  // What comes in small pieces is handed on together.
+            while (size < kReadSize && (count = stream.end->read_now(buffer.span().subspan(size))) > 0)
+                size += static_cast<std::size_t>(count);
+            if (size == 0) break;
             stream.bytes_read += size;
             impl.environment.output_bytes += size;
             if (std::shared_ptr<OutputSink> sink = impl.sink) {
@@ -158,7 +161,7 @@ Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
                 turn = 0;
                 co_await boost::asio::post(impl.environment.loop, use_task);
             }
-        }
+        } while (count > 0);
         if (count != -EAGAIN) break;
     }
     stream.end->close();
