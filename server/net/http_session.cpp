@@ -112,8 +112,8 @@ Task<bool> HttpSession::fill() {
     for (;;) {
         if (!socket_.is_open()) co_return false;
         std::size_t old = in_.size();
-        // Grows with what arrives: a small request costs a small buffer.
-        std::size_t room = old == 0 ? std::size_t{4096} : kReadSize;
+        // Grows with what arrives: a small request costs a small buffer, and a body is read in large pieces.
+        std::size_t room = old == 0 && body_done_ ? std::size_t{2048} : kReadSize;
         in_.resize(old + room);
         ssize_t count = ::recv(socket_.native_handle(), in_.data() + old, room, MSG_DONTWAIT);
         in_.resize(old + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
