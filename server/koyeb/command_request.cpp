@@ -58,15 +58,47 @@ Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
     return Result<>();
 }
 
+// "tty", and the size of the terminal.
+Result<> fill_terminal(const JsonFields& fields, bool has_text, CommandRequest& request) {
+    bool wanted = false;
+    SANDBOX_TRY(wanted, value_or(fields.boolean("tty")));
+    if (!wanted) return Result<>();
+    if (has_text) return Error{Errc::invalid_argument, "a terminal takes no text for stdin", 0};
+    std::optional<PtySize> size;
+    SANDBOX_TRY(size, terminal_size(fields));
+    request.spec.pty = size.value_or(PtySize());
+    request.open_stdin = true;
+    return Result<>();
+}
+
 }  // namespace
 
+Result<std::optional<PtySize>> terminal_size(const JsonFields& fields) {
+    PtySize size;
+    bool given = false;
+    for (auto [name, member] : {std::pair{"cols", &size.columns}, {"rows", &size.rows}}) {
+        std::optional<std::int64_t> number;
+        SANDBOX_TRY(number, fields.integer(name));
+        if (!number) continue;
+        if (*number < 1 || *number > 65535)
+            return Error{Errc::invalid_argument, std::string(name) + " must be from 1 to 65535", 0};
+        *member = static_cast<std::uint16_t>(*number);
+        given = true;
+    }
+    return given ? std::optional(size) : std::nullopt;
+}
+
 Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context,
-                                                           bool stdin_may_stay_open) {
+                                                           InputForm form) {
     std::unique_ptr<Body> body = co_await read_json(exchange, context, "stdin");
     if (!body) co_return nullptr;
     auto request = std::make_unique<CommandRequest>();
     std::optional<Error> failure;
     if (Result<> filled = fill_request(body->fields, *request); !filled) failure = filled.error();
+    if (!failure && form == InputForm::terminal) {
+        Result<> filled = fill_terminal(body->fields, body->has_large, *request);
+        if (!filled) failure = filled.error();
+    }
     if (!failure && body->has_large) {
         request->spec.stdin_mode = StdinMode::pipe;
         request->stdin_bytes = std::move(body->large);
@@ -82,11 +114,12 @@ Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchan
             }
         }
     } else if (!failure) {
-        Result<bool> keep_open = stdin_field(body->fields, stdin_may_stay_open);
+        Result<bool> keep_open = stdin_field(body->fields, form != InputForm::text);
         if (!keep_open) {
             failure = keep_open.error();
-        } else if (*keep_open) {
+        } else if (*keep_open && !request->spec.pty) {
             request->spec.stdin_mode = StdinMode::pipe;
+            request->open_stdin = true;
         }
     }
     if (failure) {

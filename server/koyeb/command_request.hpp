@@ -13,6 +13,7 @@ namespace sandbox::koyeb {
 struct CommandRequest {
     CommandSpec spec;
     std::unique_ptr<Spool> stdin_bytes;  // fed to the command, then end of file; null: none
+    bool open_stdin = false;             // input comes by /send_stdin
     bool base64 = false;                 // "encoding": exact bytes
     bool stats = false;
     bool keep_on_disconnect = false;
@@ -21,10 +22,19 @@ struct CommandRequest {
     std::string tag;
 };
 
-// Reads and checks the request; null when an error answer has been sent. `stdin_may_stay_open`: besides text
-// to feed "stdin" may be true, which keeps a pipe open.
+// How a route's commands can get input.
+enum class InputForm : std::uint8_t {
+    text,      // "stdin" is text to feed
+    pipe,      // or true, which keeps a pipe open for /send_stdin
+    terminal,  // and "tty" gives a terminal instead of pipes
+};
+
+// Reads and checks the request; null when an error answer has been sent.
 Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchange, Context& context,
-                                                           bool stdin_may_stay_open);
+                                                           InputForm form);
+
+// The members "cols" and "rows", 1 to 65535 each; nothing when neither is there.
+Result<std::optional<PtySize>> terminal_size(const JsonFields& fields);
 
 // The answer to a command that could not be started: 400 for a bad working directory or user, 500 with stage
 // and errno.

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <memory>
 #include <string>
 
 #include "net/exchange.hpp"
@@ -26,6 +28,8 @@ struct Context {
     std::size_t run_memory;                // bytes of one stream of /run that stay in memory
     std::function<bool()> draining;        // SIGTERM came
     std::function<std::string()> metrics;  // Prometheus text
+    // Commands of /run_streaming that take input, by id, for as long as they are streamed.
+    std::map<std::string, std::shared_ptr<Command>, std::less<>> streamed = {};
 };
 
 // Adds every route of this dialect.

@@ -78,9 +78,11 @@ std::string describe(const ManagedProcess& process) {
 struct Target {
     std::unique_ptr<Body> body;
     std::shared_ptr<ManagedProcess> process;
+    std::shared_ptr<Command> streamed;  // instead of a process: a command of /run_streaming
 };
 
-// Reads a body with an "id" and finds its process; answers what is wrong and returns null otherwise.
+// Reads a body with an "id" and finds its process, or for /send_stdin its command; answers what is wrong and
+// returns null otherwise.
 Task<std::unique_ptr<Target>> read_target(net::Exchange& exchange, Context& context,
                                           std::string_view large_key = {}) {
     auto target = std::make_unique<Target>();
@@ -96,7 +98,9 @@ Task<std::unique_ptr<Target>> read_target(net::Exchange& exchange, Context& cont
         co_return nullptr;
     }
     target->process = context.processes.find(*id);
-    if (!target->process) {
+    if (auto found = context.streamed.find(*id); !large_key.empty() && found != context.streamed.end())
+        target->streamed = found->second;
+    if (!target->process && !target->streamed) {
         co_await respond_failure(exchange, 400, "process not found: " + *id);
         co_return nullptr;
     }
@@ -106,7 +110,8 @@ Task<std::unique_ptr<Target>> read_target(net::Exchange& exchange, Context& cont
 }  // namespace
 
 Task<> handle_start_process(net::Exchange& exchange, Context& context) {
-    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, true);
+    std::unique_ptr<CommandRequest> request =
+        co_await read_command_request(exchange, context, InputForm::pipe);
     if (!request) co_return;
     CommandSpec spec = request->spec;
     auto started = co_await context.processes.start(std::move(spec), Dialect::koyeb, request->tag);
@@ -219,8 +224,12 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
     Result<std::string> data_type = fields.string_or("data", "");
     Result<bool> encoding = wants_base64(fields, "encoding");
     Result<bool> close = value_or(fields.boolean("close"));
-    if (!data_type || !encoding || !close) {
-        const Error& wrong = !data_type ? data_type.error() : !encoding ? encoding.error() : close.error();
+    Result<std::optional<PtySize>> size = terminal_size(fields);
+    if (!data_type || !encoding || !close || !size) {
+        const Error& wrong = !data_type  ? data_type.error()
+                             : !encoding ? encoding.error()
+                             : !close    ? close.error()
+                                         : size.error();
         co_await respond_invalid(exchange, wrong.message);
         co_return;
     }
@@ -234,19 +243,26 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         data = std::move(*decoded);
     }
     std::shared_ptr<ManagedProcess> process = target->process;
-    if (!process->command().stdin_open()) {
-        std::string message = process->end() ? not_running(*process) : "stdin is not open";
-        co_await respond_failure(exchange, 400, std::move(message));
+    std::shared_ptr<Command> command = target->streamed;
+    if (!command) command = process->shared_command();
+    std::optional<std::string> refused;
+    if (!command->stdin_open()) {
+        refused = process && process->end() ? not_running(*process) : "stdin is not open";
+    } else if (*size) {
+        if (Result<> resized = command->resize(**size); !resized) refused = resized.error().message;
+    }
+    if (refused) {
+        co_await respond_failure(exchange, 400, std::move(*refused));
         co_return;
     }
     // A process that does not read must not keep what a client that has left was sending.
     bool gone = false;
-    exchange.watch_disconnect([&gone, process] {
+    exchange.watch_disconnect([&gone, command] {
         gone = true;
-        process->command().wake_stdin_writers();
+        command->wake_stdin_writers();
     });
     std::uint64_t done = 0;
-    Result<> written = co_await process->command().write_stdin(*data, done, &gone);
+    Result<> written = co_await command->write_stdin(*data, done, &gone);
     if (gone) co_return;
     if (!written) {
         std::string message = "stdin closed by the process after " + std::to_string(done) +
@@ -254,7 +270,12 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         co_await respond_failure(exchange, 400, std::move(message));
         co_return;
     }
-    if (*close) process->command().close_stdin();
+    if (*close) {
+        if (Result<> closed = command->close_stdin(); !closed) {
+            co_await respond_failure(exchange, 400, closed.error().message);
+            co_return;
+        }
+    }
     std::string body;
     JsonWriter(body).begin_object().member("success", true).member("bytes", done).end_object();
     body += '\n';

@@ -218,7 +218,8 @@ Task<CommandEnd> wait_audibly(net::Exchange& exchange, Loop& loop, std::shared_p
 }  // namespace
 
 Task<> handle_run(net::Exchange& exchange, Context& context) {
-    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, false);
+    std::unique_ptr<CommandRequest> request =
+        co_await read_command_request(exchange, context, InputForm::text);
     if (!request) co_return;
     auto sink = std::make_shared<RunSink>(context);
     Answer answer(exchange, context, *request, *sink);

@@ -1,6 +1,7 @@
 // POST /run_streaming: a command's output as server-sent events while it runs, and its end.
 
 #include "base/json_escape.hpp"
+#include "base/uuid.hpp"
 #include "koyeb/command_request.hpp"
 #include "koyeb/handlers.hpp"
 #include "koyeb/sse_writer.hpp"
@@ -24,10 +25,34 @@ void append_error_event(std::string& out, std::string_view message) {
     out += "}\n\n";
 }
 
+void append_start_event(std::string& out, std::string_view id, pid_t pid) {
+    out += "event: start\ndata: ";
+    JsonWriter(out, JsonCharset::ascii).begin_object().member("id", id).member("pid", pid).end_object();
+    out += "\n\n";
+}
+
+// A command's place in Context::streamed.
+class StreamedEntry {
+  public:
+    StreamedEntry(Context& context, const std::shared_ptr<Command>& command)
+        : context_(context), id_(uuid_v4()) {
+        context_.streamed.emplace(id_, command);
+    }
+    ~StreamedEntry() { context_.streamed.erase(id_); }
+    StreamedEntry(const StreamedEntry&) = delete;
+    StreamedEntry& operator=(const StreamedEntry&) = delete;
+    const std::string& id() const { return id_; }
+
+  private:
+    Context& context_;
+    const std::string id_;
+};
+
 }  // namespace
 
 Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
-    std::unique_ptr<CommandRequest> request = co_await read_command_request(exchange, context, false);
+    std::unique_ptr<CommandRequest> request =
+        co_await read_command_request(exchange, context, InputForm::terminal);
     if (!request) co_return;
     SseWriter writer(exchange, context.loop);
     SseSink::Options options;
@@ -50,11 +75,17 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
     const std::shared_ptr<Command>& command = *started;
     if (request->stdin_bytes)
         spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
+    std::optional<StreamedEntry> entry;
+    if (request->open_stdin) {
+        entry.emplace(context, command);
+        append_start_event(writer.buffer(), entry->id(), command->pid());
+    }
     if (!request->keep_on_disconnect) {
         exchange.watch_disconnect(
             [command, &context] { command->start_terminating(context.commands.kill_grace); });
     }
     co_await writer.begin();
+    if (entry) co_await writer.flush();
     command->attach_sink(sink);
     writer.keep_alive(request->keepalive);
     CommandEnd end = co_await command->wait(EndRule::exit_and_drain);

@@ -98,8 +98,9 @@ Task<> SseSink::on_output(StreamId stream, std::string_view bytes) {
     if (options_.base64) {
         out += "event: output\ndata: {\"data\":\"";
         append_base64(out, bytes);
-        out += stream == StreamId::stderr_ ? "\",\"stream\":\"stderr\"" : "\",\"stream\":\"stdout\"";
-        out += ",\"encoding\":\"base64\"}\n\n";
+        out += "\",\"stream\":\"";
+        out += stream_name(stream);
+        out += "\",\"encoding\":\"base64\"}\n\n";
     } else {
         splitter(stream).feed(bytes,
                               [&](const LinePiece& piece) { append_output_event(out, stream, piece); });
