@@ -1,5 +1,7 @@
 // POST /files and /files/compose.
 
+#include <unistd.h>
+
 #include "base/json_writer.hpp"
 #include "e2b/handlers.hpp"
 #include "e2b/http_values.hpp"
@@ -64,11 +66,12 @@ RestError body_error(const Error& error) {
     }
 }
 
-files::WriteOptions write_options(const User& user, const files::Metadata& metadata) {
+files::WriteOptions write_options(const Caller& caller, const User& user, const files::Metadata& metadata) {
     files::WriteOptions options;
     options.mode_if_new = kNewFileMode;
     options.create_parents = true;
-    options.owner = owner_of(user);
+    // A daemon that is not root can give files to nobody; it fails over that only when somebody was named.
+    if (caller.name || ::geteuid() == 0) options.owner = owner_of(user);
     options.metadata = metadata;
     return options;
 }
@@ -88,7 +91,7 @@ Task<RestReply<>> store(Upload& upload, std::string path, Spool& content) {
         co_return body_error(complete.error());
     auto job = [&]() -> RestReply<std::string> {
         SpoolSource source(content);
-        files::WriteOptions options = write_options(upload.user, upload.metadata);
+        files::WriteOptions options = write_options(upload.caller, upload.user, upload.metadata);
         Result<files::WriteOutcome> outcome = files::write_file(*resolved, options, source);
         if (!outcome) return write_error(outcome.error(), *resolved);
         return uploaded_json(*resolved, !upload.metadata.empty());
@@ -239,7 +242,7 @@ RestReply<std::string> compose(const Caller& caller, const std::vector<std::stri
         parts.push_back(std::move(*part));
     }
     ComposedSource content(std::move(parts));
-    files::WriteOptions options = write_options(*user, metadata);
+    files::WriteOptions options = write_options(caller, *user, metadata);
     Result<files::WriteOutcome> written = files::write_file(*target, options, content);
     if (!written) return write_error(written.error(), *target);
     for (const std::string& path : paths) {
