@@ -22,6 +22,8 @@ struct Context {
     koyeb::sandbox::ConnectionInfo info;
     bool json = false;
 
+    // Both: UsageError when no sandbox is named.
+    const koyeb::sandbox::ConnectionInfo& checked_info() const;
     koyeb::sandbox::Sandbox connect() const;
 };
 
@@ -36,11 +38,17 @@ struct CommandOptions {
     std::string cwd;
     std::vector<std::string> env;  // K=V
     bool with_stdin = false;
+    bool with_terminal = false;  // includes the above
     double timeout = 0;
     std::string user;
     std::string tag;
 };
 int run_exec(const Context& context, const CommandOptions& options);
+int run_shell(const Context& context, const CommandOptions& options);
+// A command that takes input while it runs, to its end. Its output is printed as it comes, or with --json
+// kept.
+koyeb::sandbox::CommandResult run_session(const Context& context, const CommandOptions& options,
+                                          koyeb::sandbox::RunRequest request);
 int run_start(const Context& context, const CommandOptions& options);
 
 struct FileOptions {
@@ -55,6 +63,7 @@ int run_cat(const Context& context, const FileOptions& options);
 int run_rm(const Context& context, const FileOptions& options);
 int run_mkdir(const Context& context, const FileOptions& options);
 int run_mv(const Context& context, const FileOptions& options);
+int run_watch(const Context& context, const FileOptions& options);
 
 struct CopyOptions {
     std::vector<std::string> sources;
@@ -82,6 +91,11 @@ struct PortOptions {
 int run_expose(const Context& context, const PortOptions& options);
 int run_unexpose(const Context& context);
 int run_health(const Context& context, double wait_seconds);
+
+std::string join_path(const std::string& directory, const std::string& name);
+// The last part of a path, also when a slash follows.
+std::string base_name(std::string path);
+std::string joined(const std::vector<std::string>& words);
 
 // Writes all of it or throws; `fd` is 1 or 2.
 void write_all(int fd, std::string_view bytes);

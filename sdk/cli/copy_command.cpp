@@ -17,15 +17,6 @@ namespace stdfs = std::filesystem;
 bool is_remote(const std::string& path) { return path.starts_with(':'); }
 std::string remote_path(const std::string& path) { return path.size() == 1 ? "." : path.substr(1); }
 
-std::string base_name(std::string path) {
-    while (path.size() > 1 && path.back() == '/') path.pop_back();
-    return path.substr(path.rfind('/') + 1);
-}
-
-std::string join_path(const std::string& directory, const std::string& name) {
-    return directory.empty() || directory.back() == '/' ? directory + name : directory + "/" + name;
-}
-
 std::string human(std::uint64_t bytes) {
     static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     auto value = static_cast<double>(bytes);

@@ -36,15 +36,6 @@ std::string mode_text(const sdk::FileStat& info) {
     return text;
 }
 
-std::string join_path(const std::string& directory, const std::string& name) {
-    return directory.empty() || directory.back() == '/' ? directory + name : directory + "/" + name;
-}
-
-std::string base_name(std::string path) {
-    while (path.size() > 1 && path.back() == '/') path.pop_back();
-    return path.substr(path.rfind('/') + 1);
-}
-
 std::string left_padded(const std::string& text, std::size_t width) {
     return text.size() < width ? std::string(width - text.size(), ' ') + text : text;
 }

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <functional>
 #include <iostream>
+#include <map>
+#include <memory>
+#include <string_view>
 
 #include "context.hpp"
 
@@ -17,12 +20,42 @@ constexpr const char* kFooter =
     "\nExamples:\n"
     "  sandbox exec -- python3 -c 'print(1 + 1)'\n"
     "  sandbox exec -w /app -e DEBUG=1 -c 'make test | tee log'\n"
+    "  sandbox shell -w /app\n"
     "  tar c src | sandbox exec -i -- tar x -C /tmp\n"
     "  sandbox cp src :/app && sandbox cp :/app/result.csv .\n"
     "  id=$(sandbox start -- python3 -m http.server 8080) && sandbox expose 8080\n"
     "  sandbox logs -f $id\n"
     "\nThe sandbox is named by --url and --secret, or by SANDBOX_URL and SANDBOX_SECRET.\n"
     "Completion: source <(sandbox completion bash)";
+
+// Help that names the words of a command, too, and the examples only once.
+class Help : public CLI::Formatter {
+  public:
+    std::string make_usage(const CLI::App* app, std::string name) const override {
+        static const std::map<std::string, std::string> kWords = {{"exec", "[--] COMMAND [ARG...]"},
+                                                                  {"shell", "[[--] COMMAND [ARG...]]"},
+                                                                  {"start", "[--] COMMAND [ARG...]"},
+                                                                  {"cp", "SRC... DST"},
+                                                                  {"ls", "[PATH...]"},
+                                                                  {"cat", "PATH..."},
+                                                                  {"rm", "PATH..."},
+                                                                  {"mkdir", "PATH..."},
+                                                                  {"mv", "SRC DST"},
+                                                                  {"kill", "[ID...]"}};
+        const auto words = kWords.find(app->get_name());
+        if (words == kWords.end()) return CLI::Formatter::make_usage(app, std::move(name));
+        return "Usage: " + name + " [OPTIONS] " + words->second + "\n";
+    }
+    std::string make_footer(const CLI::App* app) const override {
+        return app->get_parent() == nullptr ? CLI::Formatter::make_footer(app) : std::string();
+    }
+};
+
+bool has_command(const CLI::App& app, const std::string& name) {
+    const auto commands = app.get_subcommands({});
+    return std::any_of(commands.begin(), commands.end(),
+                       [&name](const CLI::App* command) { return command->get_name() == name; });
+}
 
 void add_command_options(CLI::App& command, cli::CommandOptions& options) {
     command.add_option("-w,--workdir", options.cwd, "Working directory inside the sandbox");
@@ -35,9 +68,11 @@ void add_command_options(CLI::App& command, cli::CommandOptions& options) {
     command.add_flag("-c,--shell", options.shell, "The words are a text for the shell");
 }
 
-// Whether the option called `name` (with its dashes) wants a value.
+// Whether the option called `name` (with its dashes), of the command or of all, wants a value.
 bool wants_value(const CLI::App& app, const std::string& name) {
     const CLI::Option* option = app.get_option_no_throw(name);
+    if (option == nullptr && app.get_parent() != nullptr)
+        option = app.get_parent()->get_option_no_throw(name);
     return option != nullptr && option->get_expected_max() > 0;
 }
 
@@ -59,13 +94,13 @@ int skip_options(const CLI::App& app, int at, int argc, char** argv) {
     return std::min(at, argc);
 }
 
-// `sandbox exec` and `sandbox start` end with a command, whose words are its own, options too. Takes them out
-// of the arguments before they are parsed, because CLI11 looks for options in all of them. Returns the words
-// left to parse.
+// `sandbox exec`, `shell` and `start` end with a command, whose words are its own, options too. Takes them
+// out of the arguments before they are parsed, because CLI11 looks for options in all of them. Returns the
+// words left to parse.
 int take_command(const CLI::App& app, int argc, char** argv, std::vector<std::string>& words) {
     const int name = skip_options(app, 1, argc, argv);
-    if (name == argc || (std::string(argv[name]) != "exec" && std::string(argv[name]) != "start"))
-        return argc;
+    const std::string_view command = name < argc ? argv[name] : "";
+    if (command != "exec" && command != "start" && command != "shell") return argc;
     const int first = skip_options(*app.get_subcommand(argv[name]), name + 1, argc, argv);
     const bool marked = first < argc && std::string(argv[first]) == "--";
     words.assign(argv + first + (marked ? 1 : 0), argv + argc);
@@ -104,8 +139,10 @@ int guarded(const std::function<int()>& action, int failure_code) {
 
 int main(int argc, char** argv) {
     CLI::App app{"Runs commands and moves files in a sandbox.", "sandbox"};
+    app.formatter(std::make_shared<Help>());
     app.footer(kFooter);
     app.require_subcommand(1);
+    app.fallthrough();  // options of all commands can stand behind the command's name, too
     app.set_version_flag("--version", SANDBOX_VERSION);
 
     Context context;
@@ -126,10 +163,10 @@ int main(int argc, char** argv) {
     int failure_code = cli::kFailed;
 
     cli::CommandOptions command;
-    CLI::App* exec = app.add_subcommand(
-        "exec", "Run a command: sandbox exec [OPTIONS] [--] COMMAND [ARG...]; exits with its exit code");
+    CLI::App* exec = app.add_subcommand("exec", "Run a command and exit with its exit code");
     add_command_options(*exec, command);
-    exec->add_flag("-i,--interactive", command.with_stdin, "Pass standard input, read to its end first");
+    exec->add_flag("-i,--interactive", command.with_stdin, "Pass standard input while it runs");
+    exec->add_flag("-t,--tty", command.with_terminal, "Run it on a terminal, as shell does; includes -i");
     exec->callback([&] {
         failure_code = cli::kNotRun;
         action = [&] {
@@ -137,8 +174,13 @@ int main(int argc, char** argv) {
             return run_exec(context, command);
         };
     });
-    CLI::App* start = app.add_subcommand(
-        "start", "Start a background process: sandbox start [OPTIONS] [--] COMMAND [ARG...]; prints its id");
+    CLI::App* shell = app.add_subcommand("shell", "Open a shell, or another command, on this terminal");
+    add_command_options(*shell, command);
+    shell->callback([&] {
+        failure_code = cli::kNotRun;
+        action = [&] { return run_shell(context, command); };
+    });
+    CLI::App* start = app.add_subcommand("start", "Start a background process and print its id");
     add_command_options(*start, command);
     start->add_option("--tag", command.tag, "A name of your choice");
     start->callback([&] {
@@ -183,6 +225,11 @@ int main(int argc, char** argv) {
     mv->add_option("paths", files.paths, "SRC DST, both in the sandbox")->required()->expected(2);
     mv->callback([&] { action = [&] { return run_mv(context, files); }; });
 
+    CLI::App* watch = app.add_subcommand("watch", "Print what changes in a directory, until interrupted");
+    watch->add_option("path", files.paths, "Path in the sandbox")->required()->expected(1);
+    watch->add_flag("-r,--recursive", files.recursive, "In all directories below it, too");
+    watch->callback([&] { action = [&] { return run_watch(context, files); }; });
+
     cli::ProcessOptions processes;
     CLI::App* ps = app.add_subcommand("ps", "List background processes");
     ps->add_flag("-a,--all", processes.all, "Ended ones too");
@@ -212,15 +259,22 @@ int main(int argc, char** argv) {
     health->add_option("--wait", wait_seconds, "Seconds to wait for it")->check(CLI::NonNegativeNumber);
     health->callback([&] { action = [&] { return run_health(context, wait_seconds); }; });
 
-    std::string shell;
+    std::string for_shell;
     CLI::App* completion = app.add_subcommand("completion", "Print a completion script");
-    completion->add_option("shell", shell, "bash, zsh or fish")
+    completion->add_option("shell", for_shell, "bash, zsh or fish")
         ->required()
         ->check(CLI::IsMember({"bash", "zsh", "fish"}));
-    completion->callback([&] { action = [&] { return cli::print_completion(shell, command_table(app)); }; });
+    completion->callback(
+        [&] { action = [&] { return cli::print_completion(for_shell, command_table(app)); }; });
 
     try {
         app.parse(take_command(app, argc, argv, command.words), argv);
+    } catch (const CLI::RequiredError& error) {
+        const int first = skip_options(app, 1, argc, argv);
+        const bool unknown = first < argc && !has_command(app, argv[first]);
+        cli::warn(unknown ? "no such command: " + std::string(argv[first]) : error.what());
+        cli::warn("see sandbox --help");
+        return cli::kUsage;
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? cli::kOk : cli::kUsage;
     }

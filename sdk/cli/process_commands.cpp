@@ -3,9 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
 #include "context.hpp"
 
@@ -25,24 +23,6 @@ sdk::Environment parse_env(const std::vector<std::string>& pairs) {
         env[pair.substr(0, equals)] = pair.substr(equals + 1);
     }
     return env;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-    std::string line;
-    for (const std::string& word : words) line += (line.empty() ? "" : " ") + word;
-    return line;
-}
-
-std::string read_stdin() {
-    std::string bytes;
-    char buffer[65536];
-    for (;;) {
-        const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof buffer);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) throw std::system_error(errno, std::generic_category(), "cannot read standard input");
-        if (n == 0) return bytes;
-        bytes.append(buffer, static_cast<std::size_t>(n));
-    }
 }
 
 Json to_json(const sdk::ProcessInfo& process) {
@@ -66,31 +46,49 @@ std::string shown(const std::string& command) {
     return line;
 }
 
-}  // namespace
+sdk::RunRequest make_request(const CommandOptions& options) {
+    sdk::RunRequest request;
+    if (options.shell) {
+        request.cmd = joined(options.words);
+    } else {
+        request.args = options.words;
+    }
+    request.cwd = options.cwd;
+    request.env = parse_env(options.env);
+    request.user = options.user;
+    if (options.timeout > 0) request.timeout = sdk::Seconds{options.timeout};
+    return request;
+}
 
-int run_exec(const Context& context, const CommandOptions& options) {
+// Without input.
+sdk::CommandResult run_plain(const Context& context, const CommandOptions& options) {
     sdk::Sandbox sandbox = context.connect();
+    const sdk::RunRequest request = make_request(options);
     sdk::ExecOptions exec;
-    exec.cwd = options.cwd;
-    exec.env = parse_env(options.env);
+    exec.cwd = request.cwd;
+    exec.env = request.env;
     exec.timeout = sdk::Seconds{options.timeout};
-    exec.user = options.user;
-    if (!options.shell) exec.args = options.words;
-    if (options.with_stdin) exec.stdin_data = read_stdin();
+    exec.user = request.user;
+    exec.args = request.args;
     if (!context.json) {
         exec.keep_output = false;
         exec.on_stdout = [](std::string_view data) { write_all(STDOUT_FILENO, data); };
         exec.on_stderr = [](std::string_view data) { write_all(STDERR_FILENO, data); };
     }
-    sdk::CommandResult result;
     try {
-        result = sandbox.exec(options.shell ? joined(options.words) : "", exec);
+        return sandbox.exec(request.cmd, exec);
     } catch (const sdk::SandboxTimeoutError& error) {
         if (!error.partial()) throw;
-        warn(error.what());
-        result = *error.partial();
-        if (result.exit_code == 0) result.exit_code = 124;
+        return *error.partial();
     }
+}
+
+}  // namespace
+
+int run_exec(const Context& context, const CommandOptions& options) {
+    const sdk::CommandResult result = options.with_stdin || options.with_terminal
+                                          ? run_session(context, options, make_request(options))
+                                          : run_plain(context, options);
     if (context.json) {
         Json json = {
             {"stdout", result.stdout_data}, {"stderr", result.stderr_data}, {"exit_code", result.exit_code}};
@@ -99,7 +97,8 @@ int run_exec(const Context& context, const CommandOptions& options) {
         if (result.timed_out) json["timed_out"] = true;
         print_json(json);
     }
-    return result.exit_code;
+    if (result.timed_out) warn("the command timed out and was ended");
+    return result.timed_out && result.exit_code == 0 ? 124 : result.exit_code;
 }
 
 int run_start(const Context& context, const CommandOptions& options) {

@@ -8,10 +8,12 @@
 
 namespace cli {
 
-koyeb::sandbox::Sandbox Context::connect() const {
+const koyeb::sandbox::ConnectionInfo& Context::checked_info() const {
     if (info.url.empty()) throw UsageError("no sandbox named: use --url or SANDBOX_URL");
-    return koyeb::sandbox::Sandbox::connect(info);
+    return info;
 }
+
+koyeb::sandbox::Sandbox Context::connect() const { return koyeb::sandbox::Sandbox::connect(checked_info()); }
 
 void write_all(int fd, std::string_view bytes) {
     while (!bytes.empty()) {
@@ -31,13 +33,22 @@ void warn(const std::string& text) {
     }
 }
 
-namespace {
+std::string join_path(const std::string& directory, const std::string& name) {
+    return directory.empty() || directory.back() == '/' ? directory + name : directory + "/" + name;
+}
+
+std::string base_name(std::string path) {
+    while (path.size() > 1 && path.back() == '/') path.pop_back();
+    return path.substr(path.rfind('/') + 1);
+}
 
 std::string joined(const std::vector<std::string>& words) {
     std::string line;
     for (const std::string& word : words) line += (line.empty() ? "" : " ") + word;
     return line;
 }
+
+namespace {
 
 std::string names(const CommandTable& commands) {
     std::vector<std::string> list;

@@ -10,22 +10,6 @@ namespace {
 
 using Core = std::shared_ptr<ClientCore>;
 
-// How long after a command's own time limit the request is given up: the daemon ends the tree in that time.
-constexpr Seconds kGrace{10};
-
-// Limits of a request that lasts as long as a command.
-Patience patience_for(const std::optional<Seconds>& timeout) {
-    Patience patience;
-    if (timeout) patience.deadline = Clock::now() + to_duration(*timeout + kGrace);
-    return patience;
-}
-
-// A command that is refused or cannot be started is no fault of the service.
-void check_start(int status, std::string_view body) {
-    if (status == 400 || status == 500) throw SandboxCommandError(codec::error_text(body));
-    check_status(status, body);
-}
-
 Awaitable<std::string> call_ok(Core core, HttpRequest request) {
     Answer answer = co_await core->call(std::move(request));
     check_status(answer.status, answer.body);
@@ -58,7 +42,7 @@ Awaitable<Health> do_health(Core core) {
 
 Awaitable<RunResponse> do_run(Core core, RunRequest run) {
     HttpRequest request = core->post("/run", codec::encode(run));
-    request.patience = patience_for(run.timeout);
+    request.patience = command_patience(run.timeout);
     const Answer answer = co_await core->call(std::move(request));
     check_start(answer.status, answer.body);
     co_return codec::decode_run(answer.body, run.encoding == Encoding::base64);
@@ -128,58 +112,6 @@ Awaitable<std::string> do_metrics(Core core) {
 
 }  // namespace
 
-struct AsyncCommandStream::Impl {
-    explicit Impl(HttpExchange stream) : exchange(std::move(stream)) {}
-    HttpExchange exchange;
-    bool ended = false;
-    SseParser parser;
-    CommandEnd end;
-};
-
-AsyncCommandStream::AsyncCommandStream(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-AsyncCommandStream::AsyncCommandStream(AsyncCommandStream&&) noexcept = default;
-AsyncCommandStream& AsyncCommandStream::operator=(AsyncCommandStream&&) noexcept = default;
-AsyncCommandStream::~AsyncCommandStream() = default;
-
-const CommandEnd& AsyncCommandStream::end() const { return impl_->end; }
-
-Awaitable<std::optional<OutputEvent>> AsyncCommandStream::next() {
-    while (!impl_->ended) {
-        while (auto event = impl_->parser.next()) {
-            auto decoded = codec::decode_command_event(*event);
-            if (auto* output = std::get_if<OutputEvent>(&decoded)) co_return std::move(*output);
-            if (auto* end = std::get_if<CommandEnd>(&decoded)) {
-                impl_->end = std::move(*end);
-                impl_->ended = true;
-                co_await impl_->exchange.drain();
-                co_return std::nullopt;
-            }
-        }
-        const std::string piece = co_await impl_->exchange.read_piece();
-        if (piece.empty()) throw SandboxServiceError(0, "the stream ended before the command's end was told");
-        impl_->parser.feed(piece);
-    }
-    co_return std::nullopt;
-}
-
-namespace {
-
-Awaitable<AsyncCommandStream> do_run_streaming(Core core, RunRequest run) {
-    HttpRequest request = core->post("/run_streaming", codec::encode(run));
-    request.headers.emplace_back("Accept", "text/event-stream");
-    request.patience = patience_for(run.timeout);
-    HttpExchange exchange = co_await core->open(std::move(request));
-    if (exchange.status() != 200) {
-        const std::string body = co_await exchange.read_all();
-        check_start(exchange.status(), body);
-        throw SandboxServiceError(exchange.status(), "unexpected status of a stream");
-    }
-    auto impl = std::make_unique<AsyncCommandStream::Impl>(std::move(exchange));
-    co_return AsyncCommandStream(std::move(impl));
-}
-
-}  // namespace
-
 AsyncClient::AsyncClient(boost::asio::any_io_executor executor, ConnectionInfo info)
     : core_(std::make_shared<ClientCore>(std::move(executor), std::move(info))) {}
 AsyncClient::~AsyncClient() = default;
@@ -195,9 +127,6 @@ boost::asio::any_io_executor AsyncClient::executor() const { return core_->execu
 // NOLINTBEGIN(performance-unnecessary-value-param)
 Awaitable<Health> AsyncClient::health() { return do_health(core_); }
 Awaitable<RunResponse> AsyncClient::run(RunRequest request) { return do_run(core_, std::move(request)); }
-Awaitable<AsyncCommandStream> AsyncClient::run_streaming(RunRequest request) {
-    return do_run_streaming(core_, std::move(request));
-}
 Awaitable<> AsyncClient::write_file(WriteFileRequest request) {
     return call_file(core_, "/write_file", codec::encode(request));
 }

@@ -17,6 +17,7 @@ RunRequest make_run(std::string command, const ExecOptions& options) {
     request.env = options.env;
     if (options.timeout > Seconds::zero()) request.timeout = options.timeout;
     request.stdin_data = options.stdin_data;
+    request.open_stdin = options.open_stdin;
     request.encoding = Encoding::base64;
     request.user = options.user;
     request.stats = options.stats;
@@ -68,6 +69,7 @@ Awaitable<> run_streamed(AsyncClient client, RunRequest request, const ExecOptio
 }
 
 Awaitable<CommandResult> do_exec(AsyncClient client, std::string command, ExecOptions options) {
+    if (options.open_stdin) throw SandboxError("open_stdin is for exec_stream: nobody could write to exec");
     const auto start = Clock::now();
     CommandResult result;
     result.command = command;
@@ -97,6 +99,19 @@ Awaitable<CommandResult> do_exec(AsyncClient client, std::string command, ExecOp
 
 Awaitable<AsyncCommandStream> do_exec_stream(AsyncClient client, std::string command, ExecOptions options) {
     RunRequest request = make_run(std::move(command), options);
+    co_return co_await client.run_streaming(std::move(request));
+}
+
+Awaitable<AsyncCommandStream> do_pty(AsyncClient client, std::string command, PtyOptions options) {
+    RunRequest request;
+    if (options.args.empty()) request.cmd = std::move(command);
+    request.args = std::move(options.args);
+    request.cwd = std::move(options.cwd);
+    request.env = std::move(options.env);
+    request.env.try_emplace("TERM", "xterm-256color");
+    request.user = std::move(options.user);
+    request.encoding = Encoding::base64;
+    request.terminal = options.size;
     co_return co_await client.run_streaming(std::move(request));
 }
 
@@ -200,6 +215,12 @@ Awaitable<AsyncCommandStream> AsyncSandbox::exec_stream(std::string command, Exe
 }
 Awaitable<AsyncCommandStream> AsyncSandbox::exec_stream(std::string command) {
     return exec_stream(std::move(command), ExecOptions());
+}
+Awaitable<AsyncCommandStream> AsyncSandbox::pty(std::string command, PtyOptions options) {
+    return do_pty(client_, std::move(command), std::move(options));
+}
+Awaitable<AsyncCommandStream> AsyncSandbox::pty(std::string command) {
+    return pty(std::move(command), PtyOptions());
 }
 AsyncFilesystem AsyncSandbox::filesystem() const { return AsyncFilesystem(client_); }
 Awaitable<std::string> AsyncSandbox::launch_process(std::string command, LaunchOptions options) {

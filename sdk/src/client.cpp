@@ -12,6 +12,17 @@ CommandStream& CommandStream::operator=(CommandStream&&) noexcept = default;
 CommandStream::~CommandStream() = default;
 std::optional<OutputEvent> CommandStream::next() { return impl_->core->run(impl_->stream->next()); }
 const CommandEnd& CommandStream::end() const { return impl_->stream->end(); }
+void CommandStream::write(std::string data) {
+    impl_->send([&data](SendStdinRequest& request) { request.data = std::move(data); });
+}
+void CommandStream::close_stdin() {
+    impl_->send([](SendStdinRequest& request) { request.close = true; });
+}
+void CommandStream::resize(TerminalSize size) {
+    impl_->send([size](SendStdinRequest& request) { request.resize = size; });
+}
+const std::string& CommandStream::id() const { return impl_->stream->id(); }
+std::int64_t CommandStream::pid() const { return impl_->stream->pid(); }
 
 LogStream::LogStream(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 LogStream::LogStream(LogStream&&) noexcept = default;

@@ -1,5 +1,5 @@
 #pragma once
-// Requests to JSON, answers from JSON. The only file pair that knows the JSON library.
+// Requests to JSON, answers and events from JSON. Only the sources of this header know the JSON library.
 
 #include <optional>
 #include <string>
@@ -40,16 +40,30 @@ StartProcessResponse decode_start_process(std::string_view body);
 std::vector<ProcessInfo> decode_processes(std::string_view body);
 ProcessDetails decode_process(std::string_view body);
 
-// The text of an error answer: the `error` member of a JSON body, or the body itself without its line end.
+// The text of an error answer: the `error` or `message` member of a JSON body, or the body itself without its
+// line end.
 std::string error_text(std::string_view body);
 
-// An event of /run_streaming: output, or the end. Throws SandboxCommandError for an error event. Nothing for
-// an event of a kind that is not known.
-std::variant<std::monostate, OutputEvent, CommandEnd> decode_command_event(const SseEvent& event);
+// The first event of a command that takes input.
+struct CommandStart {
+    std::string id;
+    std::int64_t pid = 0;
+};
+// An event of /run_streaming. Throws SandboxCommandError for an error event. Nothing for an event of a kind
+// that is not known.
+std::variant<std::monostate, CommandStart, OutputEvent, CommandEnd> decode_command_event(
+    const SseEvent& event);
 
 struct LogComplete {};
 // An event of /process_logs_streaming. Throws SandboxError for an error event.
 std::variant<std::monostate, LogEvent, LogComplete> decode_log_event(const SseEvent& event);
+
+// filesystem.Filesystem/WatchDir of the envd API.
+std::string encode_watch(const std::string& path, bool recursive);
+struct WatchStart {};
+std::variant<std::monostate, WatchStart, FileEvent> decode_watch_message(std::string_view payload);
+// The message that ends a stream of the Connect protocol: throws the error in it, if there is one.
+void check_connect_end(std::string_view payload);
 
 // The exception that a text of a file operation stands for, by the patterns the SDKs agree on.
 [[noreturn]] void throw_file_error(const std::string& message);

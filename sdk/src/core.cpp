@@ -6,6 +6,12 @@
 #include "koyeb/sandbox/errors.hpp"
 
 namespace koyeb::sandbox {
+namespace {
+
+// How long after a command's own time limit the request is given up: the daemon ends the tree in that time.
+constexpr Seconds kGrace{10};
+
+}  // namespace
 
 ClientCore::ClientCore(boost::asio::any_io_executor executor, ConnectionInfo info)
     : executor_(executor), info_(std::move(info)), transport_(std::move(executor), info_) {}
@@ -26,10 +32,10 @@ HttpRequest ClientCore::get(std::string target) const {
     return request;
 }
 
-HttpRequest ClientCore::post(std::string target, std::string json) const {
+HttpRequest ClientCore::post(std::string target, std::string body, std::string type) const {
     HttpRequest request = base("POST", std::move(target));
-    request.headers.emplace_back("Content-Type", "application/json");
-    request.body = std::move(json);
+    request.headers.emplace_back("Content-Type", std::move(type));
+    request.body = std::move(body);
     request.has_body = true;
     return request;
 }
@@ -52,6 +58,17 @@ Awaitable<Answer> ClientCore::call(HttpRequest request) {
     answer.status = exchange.status();
     answer.body = co_await exchange.read_all();
     co_return answer;
+}
+
+Patience command_patience(const std::optional<Seconds>& timeout) {
+    Patience patience;
+    if (timeout) patience.deadline = Clock::now() + to_duration(*timeout + kGrace);
+    return patience;
+}
+
+void check_start(int status, std::string_view body) {
+    if (status == 400 || status == 500) throw SandboxCommandError(codec::error_text(body));
+    check_status(status, body);
 }
 
 void check_status(int status, std::string_view body) {

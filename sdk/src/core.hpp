@@ -26,7 +26,7 @@ class ClientCore {
     const Url& url() const { return transport_.url(); }
 
     HttpRequest get(std::string target) const;
-    HttpRequest post(std::string target, std::string json) const;
+    HttpRequest post(std::string target, std::string body, std::string type = "application/json") const;
 
     // The limits of a request that runs no command.
     Patience patience() const {
@@ -50,6 +50,13 @@ class ClientCore {
     ConnectionInfo info_;
     Transport transport_;
 };
+
+// Limits of a request that lasts as long as a command.
+Patience command_patience(const std::optional<Seconds>& timeout);
+
+// As check_status(); a command that is refused or cannot be started is no fault of the service, but
+// SandboxCommandError.
+void check_start(int status, std::string_view body);
 
 // Throws SandboxServiceError with the answer's text unless the status is 2xx.
 void check_status(int status, std::string_view body);

@@ -20,6 +20,16 @@ void FileHandle::write(std::string data) { impl_->core->run(impl_->stream->write
 void FileHandle::close() { impl_->stream->close(); }
 bool FileHandle::closed() const { return impl_->stream->closed(); }
 
+struct Watch::Impl : Held<AsyncWatch> {
+    using Held::Held;
+};
+
+Watch::Watch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Watch::Watch(Watch&&) noexcept = default;
+Watch& Watch::operator=(Watch&&) noexcept = default;
+Watch::~Watch() = default;
+FileEvent Watch::next() { return impl_->core->run(impl_->stream->next()); }
+
 namespace {
 
 AsyncFilesystem files(BlockingCore& core) { return AsyncFilesystem(core.client()); }
@@ -73,6 +83,10 @@ void Filesystem::download_file(std::string remote_path, std::string local_path, 
     core_->run(
         files(*core_).download_file(std::move(remote_path), std::move(local_path), std::move(progress)));
 }
+Watch Filesystem::watch(std::string path, bool recursive) {
+    AsyncWatch watch = core_->run(files(*core_).watch(std::move(path), recursive));
+    return Watch(std::make_unique<Watch::Impl>(core_, std::move(watch)));
+}
 FileHandle Filesystem::open(std::string path, std::string mode) {
     AsyncFileHandle handle = core_->run(files(*core_).open(std::move(path), std::move(mode)));
     return FileHandle(std::make_unique<FileHandle::Impl>(core_, std::move(handle)));
@@ -92,6 +106,10 @@ CommandResult Sandbox::exec(std::string command, ExecOptions options) {
 CommandStream Sandbox::exec_stream(std::string command, ExecOptions options) {
     AsyncCommandStream stream =
         core_->run(core_->sandbox().exec_stream(std::move(command), std::move(options)));
+    return CommandStream(std::make_unique<CommandStream::Impl>(core_, std::move(stream)));
+}
+CommandStream Sandbox::pty(std::string command, PtyOptions options) {
+    AsyncCommandStream stream = core_->run(core_->sandbox().pty(std::move(command), std::move(options)));
     return CommandStream(std::make_unique<CommandStream::Impl>(core_, std::move(stream)));
 }
 Filesystem Sandbox::filesystem() const { return Filesystem(core_); }

@@ -2,6 +2,7 @@
 // What the blocking streams hold.
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -29,6 +30,20 @@ struct Held {
 
 struct CommandStream::Impl : Held<AsyncCommandStream> {
     using Held::Held;
+
+    // Input needs a turn of its own: next() holds the other one for as long as it waits.
+    template <class Operation>
+    void send(const Operation& operation) {
+        std::call_once(input_made, [this] { input = std::make_shared<BlockingCore>(core->client().info()); });
+        SendStdinRequest request;
+        operation(request);
+        request.id = stream->id();
+        if (request.id.empty()) throw SandboxError("the command was started without open_stdin");
+        input->run(input->client().send_stdin(std::move(request)));
+    }
+
+    std::once_flag input_made;
+    std::shared_ptr<BlockingCore> input;
 };
 
 struct LogStream::Impl : Held<AsyncLogStream> {

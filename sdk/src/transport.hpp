@@ -1,8 +1,9 @@
 #pragma once
-// HTTP/1.1 over TCP or TLS: connections, their reuse, one request and its answer. The only file pair that
-// performs network operations. One thread at a time, as AsyncClient.
+// HTTP/1.1: one request and its answer. With connection.cpp all that performs network operations. One thread
+// at a time, as AsyncClient.
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,9 @@ struct HttpRequest {
     std::vector<std::pair<std::string, std::string>> headers;
     std::string body;
     bool has_body = false;
+    // Instead of `body`: the next piece of one whose size is not known; empty at its end. What it throws ends
+    // the request. Such a request is never sent twice.
+    std::function<std::string()> body_source;
     // It does no harm twice: sent again when a kept connection turns out to be closed.
     bool repeatable = false;
     Patience patience;

@@ -46,6 +46,38 @@ TEST(Async, SixtyFourCommandsOnOneThread) {
     EXPECT_LT(e2e::Clock::now() - start, std::chrono::seconds(10)) << "one after the other takes 13 s";
 }
 
+// Everything that a client does, with names and content of its own.
+Awaitable<> one_whole_client(AsyncSandbox sandbox, std::string dir, int number, int& right) {
+    AsyncFilesystem fs = sandbox.filesystem();
+    const std::string path = dir + "/" + std::to_string(number);
+    const std::string bytes = e2e::random_bytes(20'000, static_cast<unsigned>(number));
+    co_await fs.write_file(path, bytes);
+    ExecOptions options;
+    options.open_stdin = true;
+    AsyncCommandStream tee = co_await sandbox.exec_stream("tee " + path + ".copy", std::move(options));
+    co_await tee.write(bytes);
+    co_await tee.close_stdin();
+    std::string streamed;
+    while (auto event = co_await tee.next()) streamed += event->data;
+    const std::string copy = co_await fs.read_bytes(path + ".copy");
+    std::string id = co_await sandbox.launch_process("cat " + path + " | wc -c");
+    AsyncLogStream logs = sandbox.process_logs(id);
+    const auto count = co_await logs.next();
+    if (streamed == bytes && copy == bytes && count && count->data == "20000\n") ++right;
+}
+
+TEST(Async, SixtyFourClientsAtOnceEachWithEverything) {
+    const e2e::TempDir dir;
+    asio::io_context context(1);
+    int right = 0;
+    for (int i = 0; i < 64; ++i) {
+        const AsyncSandbox sandbox = AsyncSandbox::connect(context.get_executor(), daemon().info());
+        asio::co_spawn(context, one_whole_client(sandbox, dir.path(), i, right), rethrow);
+    }
+    context.run();
+    EXPECT_EQ(right, 64);
+}
+
 Awaitable<> long_command(AsyncSandbox sandbox, bool streaming) {
     ExecOptions options;
     options.timeout = Seconds{0};

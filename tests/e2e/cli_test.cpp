@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -119,6 +120,28 @@ TEST(Cli, CopiesFilesAndDirectories) {
     EXPECT_EQ(cli({"cp", "a", "b"}).code, 2);
 }
 
+// A hundred times what is held in memory at a time, there and back.
+TEST(Cli, CopiesLargeFilesInConstantMemory) {
+    const e2e::TempDir dir;
+    constexpr std::size_t kPiece = 4'000'000;
+    const std::string piece = e2e::random_bytes(kPiece);
+    {
+        std::ofstream file(dir / "big", std::ios::binary);
+        for (int i = 0; i < 30; ++i) file << piece << i;
+    }
+    std::filesystem::permissions(dir / "big", std::filesystem::perms(0750));
+    const Ran up = cli({"cp", dir / "big", ":" + dir / "there"});
+    EXPECT_EQ(up.code, 0) << up.err;
+    const Ran down = cli({"cp", ":" + dir / "there", dir / "back"});
+    EXPECT_EQ(down.code, 0) << down.err;
+    EXPECT_EQ(e2e::run_program({"cmp", dir / "big", dir / "back"}).code, 0);
+    EXPECT_EQ(std::filesystem::status(dir / "back").permissions(), std::filesystem::perms(0750));
+    // A sanitizer's shadow memory is not what is looked for.
+    if (std::getenv("SANDBOX_SLOW") != nullptr) return;
+    EXPECT_LT(up.max_rss_kb, 40'000);
+    EXPECT_LT(down.max_rss_kb, 40'000);
+}
+
 TEST(Cli, AProgressBarOnATerminalAlone) {
     const e2e::TempDir dir;
     std::ofstream(dir / "big") << std::string(9'000'000, 'x');
@@ -174,6 +197,14 @@ TEST(Cli, PortsAndHealth) {
     EXPECT_EQ(cli({"nonsense"}).code, 2);
 }
 
+TEST(Cli, OptionsOfAllCommandsStandAnywhere) {
+    const e2e::TempDir dir;
+    EXPECT_EQ(cli({"ls", dir.path(), "--json"}).out, "[]\n");
+    EXPECT_EQ(cli({"ps", "-a", "--secret", "wrong"}).err, "sandbox: Unauthorized\n");
+    EXPECT_EQ(cli({"exec", "--secret", "wrong", "--", "true"}).err, "sandbox: Unauthorized\n");
+    EXPECT_EQ(cli({"exec", "--json", "-w", "/", "pwd", "--json"}).code, 1) << "pwd has no such option";
+}
+
 TEST(Cli, Completion) {
     for (const std::string shell : {"bash", "zsh", "fish"}) EXPECT_EQ(cli({"completion", shell}).code, 0);
     const std::string script =
@@ -196,7 +227,9 @@ TEST(Examples, EachOfThemRuns) {
         {"09_upload_download", "10000000\nback: 10000000\n"},
         {"10_background_processes", "then: killed\ngot one\ngot two\n"},
         {"11_expose_port", "port 8081\nclosed\n"},
-        {"12_async", ": done\n"}};
+        {"12_async", ": done\n"},
+        {"13_input_and_terminal", "1\n21\n321\n30 100\n40 120\ntyped\nexit code 0\n"},
+        {"14_watch", "created build\ncreated build/result\n"}};
     const e2e::TempDir dir;
     std::size_t found = 0;
     for (const auto& entry : std::filesystem::directory_iterator(SANDBOX_EXAMPLE_DIR))

@@ -124,6 +124,133 @@ TEST(Raw, DisconnectsAtEveryStage) {
     EXPECT_TRUE(healthy());
 }
 
+std::string call(const std::string& method, const std::string& body, const std::string& type,
+                 const std::string& secret = "s3cret") {
+    return "POST /" + method + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + secret +
+           "\r\nConnection: close\r\nContent-Type: " + type +
+           "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+std::string envelope(const std::string& message) {
+    std::string framed(5, '\0');
+    for (std::size_t i = 0; i < 4; ++i) framed[4 - i] = static_cast<char>(message.size() >> (8 * i) & 0xFFU);
+    return framed + message;
+}
+
+const std::vector<std::string> kUnaryCalls = {"process.Process/SendInput",
+                                              "process.Process/CloseStdin",
+                                              "process.Process/SendSignal",
+                                              "process.Process/Update",
+                                              "filesystem.Filesystem/Stat",
+                                              "filesystem.Filesystem/MakeDir",
+                                              "filesystem.Filesystem/Move",
+                                              "filesystem.Filesystem/ListDir",
+                                              "filesystem.Filesystem/GetWatcherEvents",
+                                              "filesystem.Filesystem/Remove",
+                                              "filesystem.Filesystem/CreateWatcher",
+                                              "filesystem.Filesystem/RemoveWatcher"};
+const std::vector<std::string> kStreamCalls = {"process.Process/Start", "process.Process/Connect",
+                                               "process.Process/StreamInput",
+                                               "filesystem.Filesystem/WatchDir"};
+
+TEST(Raw, BadInputOnTheEnvdCalls) {
+    const std::vector<std::string> bodies = {"{",
+                                             "[]",
+                                             "1",
+                                             "{}x",
+                                             "{\"path\":1,\"process\":1,\"source\":1,\"watcherId\":[]}",
+                                             std::string(100000, '[')};
+    for (const std::string& method : kUnaryCalls) {
+        for (const std::string& body : bodies) {
+            const std::string answer = ask(call(method, body, "application/json"));
+            EXPECT_EQ(status_of(answer), 400) << method << " " << body.substr(0, 60) << "\n" << answer;
+            EXPECT_NE(answer.find("{\"code\":\""), std::string::npos) << answer;
+        }
+        EXPECT_EQ(status_of(ask(call(method, "{}", "text/plain"))), 415) << method;
+        EXPECT_EQ(status_of(ask(call(method, "{}", "application/json", "wrong"))), 401) << method;
+        EXPECT_EQ(status_of(ask(request("GET", "/" + method, ""))), 405) << method;
+    }
+    for (const std::string& method : kStreamCalls) {
+        for (const std::string& body : bodies) {
+            const std::string answer = ask(call(method, envelope(body), "application/connect+json"));
+            EXPECT_EQ(status_of(answer), 200) << method << "\n" << answer;
+            EXPECT_NE(answer.find("{\"error\":{\"code\":\""), std::string::npos)
+                << method << " " << body.substr(0, 60) << "\n"
+                << answer;
+        }
+        // Envelopes that are none: cut, larger than allowed, of an unknown kind.
+        for (const std::string& bytes : {std::string("\0\0\0\0\5{}", 7), std::string("\0\x7F\xFF\xFF\xFF", 5),
+                                         std::string("\10\0\0\0\2{}", 7)}) {
+            const std::string answer = ask(call(method, bytes, "application/connect+json"));
+            EXPECT_NE(answer.find("{\"error\":{\"code\":\""), std::string::npos) << method << "\n" << answer;
+        }
+        EXPECT_EQ(status_of(ask(call(method, "{}", "application/json"))), 415) << method;
+        EXPECT_EQ(status_of(ask(call(method, "{}", "application/connect+json", ""))), 401) << method;
+    }
+    for (const char* path :
+         {"/files", "/files?path=", "/files?path=/tmp", "/files?path=/no/such&username=nobody-here"}) {
+        const int status = status_of(ask(request("GET", path, "")));
+        EXPECT_TRUE(status == 400 || status == 401) << path << " " << status;
+    }
+    EXPECT_EQ(status_of(ask(call("files?path=/tmp/x", "x", "text/plain"))), 400);
+    EXPECT_EQ(status_of(ask(call("files", "x", "application/octet-stream"))), 400);
+    EXPECT_EQ(status_of(ask(call("files", "x", "multipart/form-data"))), 400);
+    EXPECT_TRUE(healthy());
+}
+
+// Cuts uploads at every stage, and streams that were silent or busy; nothing may stay, and no half of a file.
+TEST(Raw, DisconnectsDuringTransfersAndStreams) {
+    const e2e::TempDir dir;
+    healthy();
+    const std::size_t before = daemon().descriptors();
+    const std::string content(5000, 'x');
+    const std::vector<std::string> uploads = {
+        call("files?path=" + dir / "raw", content, "application/octet-stream"),
+        "POST /files?path=" + dir / "chunked" +
+            " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\nContent-Type: "
+            "application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n1388\r\n" +
+            content + "\r\n0\r\n\r\n",
+        request("POST", "/write_file", R"({"path":")" + dir / "json" + R"(","content":")" + content + "\"}")};
+    for (const std::string& whole : uploads)
+        for (std::size_t length = 1; length < whole.size(); length += 97) {
+            RawSocket socket(daemon().port());
+            socket.send(std::string_view(whole).substr(0, length));
+            if (length % 2 == 0) socket.reset();
+        }
+    Sandbox sandbox = e2e::connect();
+    LaunchOptions options;
+    options.open_stdin = true;
+    const std::string silent = sandbox.launch_process("sleep 1000", options);
+    const std::string busy = sandbox.launch_process("yes", options);
+    const std::vector<std::pair<std::string, std::string>> streams = {
+        {request("GET", "/process_logs_streaming?id=" + silent, ""), "\r\n\r\n"},
+        {request("GET", "/process_logs_streaming?id=" + busy, ""), "\"y\""},
+        {call("filesystem.Filesystem/WatchDir", envelope(R"({"path":")" + dir.path() + "\"}"),
+              "application/connect+json"),
+         "start"},
+        {request("POST", "/run_streaming", R"({"cmd":"cat","stdin":true})"), "event: start"},
+        {request("POST", "/run_streaming", R"({"cmd":"sleep 1000","tty":true})"), "event: start"},
+        // More than a pipe takes: held up until the sender leaves.
+        {request("POST", "/send_stdin",
+                 R"({"id":")" + silent + R"(","data":")" + std::string(200'000, 'x') + "\"}"),
+         ""}};
+    for (const auto& [bytes, sign] : streams)
+        for (const bool reset : {false, true}) {
+            RawSocket socket(daemon().port());
+            socket.send(bytes);
+            if (!sign.empty()) {
+                EXPECT_NE(socket.read_until(sign).find(sign), std::string::npos) << sign;
+            }
+            if (reset) socket.reset();
+        }
+    EXPECT_EQ(sandbox.kill_all_processes(), 2);
+    EXPECT_TRUE(eventually([] { return daemon().offspring().empty(); }));
+    EXPECT_TRUE(eventually([before] { return daemon().descriptors() <= before + 2; }))
+        << before << " before, " << daemon().descriptors() << " now";
+    EXPECT_TRUE(sandbox.filesystem().ls(dir.path()).empty()) << "half a file";
+    EXPECT_TRUE(healthy());
+}
+
 TEST(OtherClients, CurlAgrees) {
     if (!e2e::has_program("curl")) GTEST_SKIP() << "curl is not installed";
     const e2e::TempDir dir;

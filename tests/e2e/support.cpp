@@ -7,7 +7,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,66 +21,6 @@
 
 namespace e2e {
 namespace {
-
-int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
-
-std::vector<std::string> environment(const Variables& variables) {
-    std::map<std::string, std::string> merged;
-    for (char** entry = environ; *entry != nullptr; ++entry) {
-        const std::string text = *entry;
-        if (text.starts_with("SANDBOX_")) continue;
-        merged[text.substr(0, text.find('='))] = text.substr(text.find('=') + 1);
-    }
-    for (const auto& [name, value] : variables) merged[name] = value;
-    std::vector<std::string> list;
-    for (const auto& [name, value] : merged) list.push_back(name + "=" + value);
-    return list;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& words) {
-    std::vector<char*> list;
-    for (std::string& word : words) list.push_back(word.data());
-    list.push_back(nullptr);
-    return list;
-}
-
-struct Pipe {
-    Pipe() { EXPECT_EQ(::pipe2(fds, O_CLOEXEC), 0); }
-    ~Pipe() {
-        close_read();
-        close_write();
-    }
-    void close_read() { close(fds[0]); }
-    void close_write() { close(fds[1]); }
-    static void close(int& fd) {
-        if (fd >= 0) ::close(fd);
-        fd = -1;
-    }
-    int fds[2] = {-1, -1};
-};
-
-pid_t spawn(std::vector<std::string> words, const Variables& variables, int in, int out, int err) {
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in, 0);
-    posix_spawn_file_actions_adddup2(&actions, out, 1);
-    posix_spawn_file_actions_adddup2(&actions, err, 2);
-    std::vector<std::string> env = environment(variables);
-    pid_t pid = -1;
-    const int error = ::posix_spawnp(&pid, words[0].c_str(), &actions, nullptr, pointers(words).data(),
-                                     pointers(env).data());
-    posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) throw std::runtime_error("cannot start " + words[0] + ": " + std::strerror(error));
-    return pid;
-}
-
-std::string read_to_end(int fd) {
-    std::string all;
-    char bytes[65536];
-    ssize_t n = 0;
-    while ((n = ::read(fd, bytes, sizeof bytes)) > 0) all.append(bytes, static_cast<std::size_t>(n));
-    return all;
-}
 
 std::string file_content(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
@@ -136,38 +75,6 @@ bool eventually(const std::function<bool()>& condition) {
     return true;
 }
 
-Ran run_program(const std::vector<std::string>& words, const Variables& variables, const std::string& input) {
-    Pipe in;
-    Pipe out;
-    Pipe err;
-    const pid_t pid = spawn(words, variables, in.fds[0], out.fds[1], err.fds[1]);
-    in.close_read();
-    out.close_write();
-    err.close_write();
-    Ran ran;
-    std::thread feeder([&] {
-        std::string_view rest = input;
-        while (!rest.empty()) {
-            const ssize_t n = ::write(in.fds[1], rest.data(), rest.size());
-            if (n <= 0) break;
-            rest.remove_prefix(static_cast<std::size_t>(n));
-        }
-        in.close_write();
-    });
-    std::thread reader([&] { ran.err = read_to_end(err.fds[0]); });
-    ran.out = read_to_end(out.fds[0]);
-    reader.join();
-    feeder.join();
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    ran.code = exit_code(status);
-    return ran;
-}
-
-bool has_program(const std::string& name) {
-    return run_program({"sh", "-c", "command -v " + name}).code == 0;
-}
-
 struct Daemon::Log {
     std::mutex mutex;
     std::string text;
@@ -219,6 +126,12 @@ int Daemon::stop() {
         ::kill(process, SIGKILL);
     }
     return exit_code(status);
+}
+
+void Daemon::expect_death() {
+    const pid_t pid = std::exchange(pid_, -1);
+    EXPECT_TRUE(eventually([pid] { return ::waitpid(pid, nullptr, WNOHANG) == pid; }));
+    EXPECT_TRUE(eventually([this] { return marked(mark_).empty(); }));
 }
 
 Daemon::~Daemon() {

@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "program.hpp"
+
 namespace e2e {
 
 using Clock = std::chrono::steady_clock;
@@ -35,18 +37,6 @@ class TempDir {
 // Asks again, every 5 ms, until the answer is yes; false after ten seconds.
 bool eventually(const std::function<bool()>& condition);
 
-using Variables = std::map<std::string, std::string>;
-
-struct Ran {
-    int code = -1;  // 128 + n after signal n
-    std::string out;
-    std::string err;
-};
-// Runs a program to its end. `variables` come on top of the tests' own environment.
-Ran run_program(const std::vector<std::string>& words, const Variables& variables = {},
-                const std::string& input = {});
-bool has_program(const std::string& name);
-
 class Daemon {
   public:
     // Returns when both listeners are ready. Without variables: static mode with the secret "s3cret".
@@ -58,6 +48,8 @@ class Daemon {
 
     // SIGTERM; the exit code, 128 + n for a signal.
     int stop();
+    // It was killed by the test: waits until it and all that came from it are gone.
+    void expect_death();
     pid_t pid() const { return pid_; }
     int port() const { return port_; }
     int proxy_port() const { return proxy_port_; }

@@ -60,6 +60,7 @@ class Peer {
             request.headers[name] = line.substr(line.find(':') + 2);
             at = next;
         }
+        if (request.headers["transfer-encoding"] == "chunked") return read_chunks(request.body);
         const std::size_t length =
             request.headers.count("content-length") ? std::stoul(request.headers["content-length"]) : 0;
         while (received_.size() < length)
@@ -109,6 +110,20 @@ class Peer {
     }
 
   private:
+    bool read_chunks(std::string& body) {
+        body.clear();
+        for (;;) {
+            std::size_t line = 0;
+            while ((line = received_.find("\r\n")) == std::string::npos)
+                if (!receive()) return false;
+            const std::size_t size = std::stoul(received_.substr(0, line), nullptr, 16);
+            while (received_.size() < line + 2 + size + 2)
+                if (!receive()) return false;
+            body += received_.substr(line + 2, size);
+            received_.erase(0, line + 2 + size + 2);
+            if (size == 0) return true;
+        }
+    }
     bool receive() {
         char bytes[65536];
         const ssize_t n = ::recv(fd_, bytes, sizeof bytes, 0);
@@ -123,7 +138,8 @@ class Peer {
 
 class Server {
   public:
-    // Returns false to close the connection; true to read the next request of it.
+    // Returns false to close the connection; true to read the next request of it. Runs on the connection's
+    // thread: what it shares with a test is atomic, or asked for by seen().
     using Handler = std::function<bool(Peer&, const Request&)>;
 
     explicit Server(Handler handler) : handler_(std::move(handler)) {
@@ -165,6 +181,11 @@ class Server {
     }
     int connections() const { return connections_; }
     int requests() const { return requests_; }
+    // The requests so far, in the order of arrival.
+    std::vector<Request> seen() const {
+        const std::lock_guard lock(mutex_);
+        return seen_;
+    }
 
   private:
     void accept_all() {
@@ -185,7 +206,11 @@ class Server {
             Request request;
             while (peer.read_request(request)) {
                 request.connection = connection;
-                request.number = ++requests_;
+                {
+                    const std::lock_guard lock(mutex_);
+                    request.number = ++requests_;
+                    seen_.push_back(request);
+                }
                 if (!handler_(peer, request)) break;
             }
         }
@@ -200,7 +225,8 @@ class Server {
     std::atomic<bool> stopping_ = false;
     std::atomic<int> connections_ = 0;
     std::atomic<int> requests_ = 0;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
+    std::vector<Request> seen_;
     std::vector<int> open_;
     std::vector<std::thread> threads_;
     std::thread acceptor_;

@@ -2,6 +2,7 @@
 /// @file
 /// The low-level client as Asio awaitables: one method an endpoint.
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +40,21 @@ class AsyncCommandStream {
     Awaitable<std::optional<OutputEvent>> next();
     /// How it ended. Valid once next() has returned nothing.
     const CommandEnd& end() const;
+
+    /// Bytes for the standard input of a command that was started with `open_stdin`, or for its terminal. May
+    /// run beside next(). Suspends while the command does not read: read its output meanwhile. Throws
+    /// SandboxServiceError (400: the command has ended or reads no more), SandboxError (started without).
+    Awaitable<> write(std::string data);
+    /// Ends its standard input: the command reads end of file. A terminal has no such end: write `\x04`
+    /// (Ctrl-D). Throws as write().
+    Awaitable<> close_stdin();
+    /// Changes the size of its terminal; the foreground programs get SIGWINCH. Throws as write(), also when
+    /// there is no terminal.
+    Awaitable<> resize(TerminalSize size);
+    /// Under which SendStdinRequest finds it while it is streamed; empty without `open_stdin`.
+    const std::string& id() const;
+    /// Process id inside the sandbox; 0 without `open_stdin`.
+    std::int64_t pid() const;
 
   private:
     std::unique_ptr<Impl> impl_;
@@ -105,8 +121,8 @@ class AsyncClient {
     /// POST /run. `timeout` bounds the command in the sandbox and, 10 s later, the request; without it the
     /// request waits as long as the command runs. SandboxCommandError: could not be started.
     Awaitable<RunResponse> run(RunRequest request);
-    /// POST /run_streaming. Returns when the command has been accepted. SandboxCommandError: could not be
-    /// started.
+    /// POST /run_streaming. Returns when the command has been accepted; with `open_stdin` or a terminal, when
+    /// it has been started. SandboxCommandError: could not be started, or the server takes no such input.
     Awaitable<AsyncCommandStream> run_streaming(RunRequest request);
 
     /// POST /write_file.
@@ -153,6 +169,10 @@ class AsyncClient {
 
     /// Whether the server knows the extras, found out once by asking for /stat.
     Awaitable<bool> has_extras();
+
+    /// @cond
+    const std::shared_ptr<ClientCore>& core() const { return core_; }
+    /// @endcond
 
   private:
     std::shared_ptr<ClientCore> core_;

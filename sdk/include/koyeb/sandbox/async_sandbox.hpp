@@ -42,6 +42,28 @@ class AsyncFileHandle {
     std::uint64_t position_ = 0;
 };
 
+/// A watched directory. Movable; destroying it ends the watch. Belongs to the client's thread.
+class AsyncWatch {
+  public:
+    /// @cond
+    struct Impl;
+    explicit AsyncWatch(std::unique_ptr<Impl> impl);
+    /// @endcond
+    /// Takes over another's watch.
+    AsyncWatch(AsyncWatch&&) noexcept;
+    /// Takes over another's watch.
+    AsyncWatch& operator=(AsyncWatch&&) noexcept;
+    ~AsyncWatch();
+
+    /// The next change. Nothing is lost in between, however late this is called. Throws SandboxServiceError
+    /// when the connection breaks or the sandbox shuts down: what changes after that goes unseen, so look at
+    /// the directory again after a new watch() has returned.
+    Awaitable<FileEvent> next();
+
+  private:
+    std::unique_ptr<Impl> impl_;
+};
+
 /// File operations. Modelled on Python's `AsyncSandboxFilesystem`. Content is bytes throughout and arrives
 /// exactly. Errors of all: SandboxFileNotFoundError, SandboxFileExistsError, SandboxFilesystemError with the
 /// daemon's text, and those of AsyncClient.
@@ -89,13 +111,19 @@ class AsyncFilesystem {
     Awaitable<FileStat> stat(std::string path, bool follow = true);
     /// Removes a file, or with `recursive` anything, as `rm -rf` does.
     Awaitable<> rm(std::string path, bool recursive = false);
-    /// Sends a local file in pieces of 4 MiB, so that memory stays constant; the target appears whole at the
-    /// end. SandboxFileNotFoundError: no such local file. The local file is read on the awaiting thread.
+    /// Sends a local file as raw bytes, in constant memory; the target appears whole at the end, with the
+    /// local file's mode. A pipe or a device is read to its end. SandboxFileNotFoundError: no such local
+    /// file, or no such directory for it. The local file is read on the awaiting thread.
     Awaitable<> upload_file(std::string local_path, std::string remote_path, ProgressCallback progress = {});
-    /// Fetches a file in pieces of 4 MiB. The local file appears whole at the end and is written on the
-    /// awaiting thread.
+    /// Fetches a file as raw bytes, in constant memory. A connection that breaks is made anew and goes on
+    /// where it stopped, unless the file has changed. The local file appears whole at the end, with the mode
+    /// of the other, and is written on the awaiting thread.
     Awaitable<> download_file(std::string remote_path, std::string local_path,
                               ProgressCallback progress = {});
+    /// Watches a directory, with `recursive` also all below it, those that are made later included. Changes
+    /// from the moment this returns are told. SandboxFileNotFoundError; SandboxFilesystemError: no directory,
+    /// or on a network file system. Modelled on E2B's `watchDir`.
+    Awaitable<AsyncWatch> watch(std::string path, bool recursive = false);
     /// Opens a file: mode `r`, `w` (emptied or made), `a` (made when missing) or `x` (must not exist); `b`
     /// and `t` behind it mean nothing. SandboxFileNotFoundError, SandboxFileExistsError.
     Awaitable<AsyncFileHandle> open(std::string path, std::string mode = "r");
@@ -122,6 +150,12 @@ class AsyncSandbox {
     Awaitable<AsyncCommandStream> exec_stream(std::string command, ExecOptions options);
     /// The same with default options.
     Awaitable<AsyncCommandStream> exec_stream(std::string command);
+    /// Runs a shell command on a terminal of its own (a shell: `pty("bash")`): what it shows comes out of
+    /// next(), what is typed goes to write(), and resize() follows the window. It ends with the stream:
+    /// destroying that hangs up. Errors as exec_stream. Modelled on E2B's `pty.create`.
+    Awaitable<AsyncCommandStream> pty(std::string command, PtyOptions options);
+    /// The same with default options.
+    Awaitable<AsyncCommandStream> pty(std::string command);
     /// File operations.
     AsyncFilesystem filesystem() const;
 

@@ -2,6 +2,7 @@
 /// @file
 /// The low-level client, blocking: one method an endpoint.
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,17 @@ class CommandStream {
     std::optional<OutputEvent> next();
     /// See AsyncCommandStream::end().
     const CommandEnd& end() const;
+    /// See AsyncCommandStream::write(). This and the two below may be called from another thread while next()
+    /// waits, and use a connection of their own.
+    void write(std::string data);
+    /// See AsyncCommandStream::close_stdin().
+    void close_stdin();
+    /// See AsyncCommandStream::resize().
+    void resize(TerminalSize size);
+    /// See AsyncCommandStream::id().
+    const std::string& id() const;
+    /// See AsyncCommandStream::pid().
+    std::int64_t pid() const;
 
   private:
     std::unique_ptr<Impl> impl_;

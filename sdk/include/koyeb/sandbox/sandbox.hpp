@@ -39,6 +39,25 @@ class FileHandle {
     std::unique_ptr<Impl> impl_;
 };
 
+/// A watched directory, blocking; see AsyncWatch.
+class Watch {
+  public:
+    /// @cond
+    struct Impl;
+    explicit Watch(std::unique_ptr<Impl> impl);
+    /// @endcond
+    /// Takes over another's watch.
+    Watch(Watch&&) noexcept;
+    /// Takes over another's watch.
+    Watch& operator=(Watch&&) noexcept;
+    ~Watch();
+    /// Waits for the next change.
+    FileEvent next();
+
+  private:
+    std::unique_ptr<Impl> impl_;
+};
+
 /// File operations, blocking. Modelled on Python's `SandboxFilesystem`. Each does what the method of the same
 /// name of AsyncFilesystem does and throws the same errors. Keeps the connection machinery of its sandbox
 /// alive.
@@ -85,6 +104,8 @@ class Filesystem {
     void upload_file(std::string local_path, std::string remote_path, ProgressCallback progress = {});
     /// Fetches a file; the local file appears whole at the end.
     void download_file(std::string remote_path, std::string local_path, ProgressCallback progress = {});
+    /// Watches a directory, with `recursive` also all below it.
+    Watch watch(std::string path, bool recursive = false);
     /// Opens a file: mode `r`, `w`, `a` or `x`.
     FileHandle open(std::string path, std::string mode = "r");
 
@@ -108,6 +129,8 @@ class Sandbox {
     CommandResult exec(std::string command, ExecOptions options = {});
     /// Runs a shell command and hands out its output as it comes.
     CommandStream exec_stream(std::string command, ExecOptions options = {});
+    /// Runs a shell command on a terminal of its own. Type with CommandStream::write().
+    CommandStream pty(std::string command, PtyOptions options = {});
     /// File operations.
     Filesystem filesystem() const;
     /// Starts a background process and returns its id.

@@ -79,17 +79,26 @@ struct CommandStats {
     std::uint64_t peak_rss_bytes = 0;  ///< largest resident set
 };
 
+/// Size of a terminal in characters; 1 to 65535 each.
+struct TerminalSize {
+    unsigned cols = 80;  ///< width
+    unsigned rows = 24;  ///< height
+};
+
 /// Body of POST /run and /run_streaming.
 struct RunRequest {
-    std::string cmd;                     ///< run as `sh -c cmd`; empty when `args` is used
-    std::vector<std::string> args;       ///< extra: an argv that runs without a shell
-    std::string cwd;                     ///< working directory; empty: the daemon's
-    Environment env;                     ///< on top of the daemon's
-    std::optional<Seconds> timeout;      ///< extra: then TERM, after a grace KILL, to the whole tree
-    std::string stdin_data;              ///< extra: bytes for standard input; empty: `/dev/null`
-    std::string user;                    ///< extra: name or number; empty: the daemon's
-    Encoding encoding = Encoding::utf8;  ///< base64 (extra) for exact bytes, utf8 for lines
-    bool stats = false;                  ///< extra: ask for CommandStats
+    std::string cmd;                 ///< run as `sh -c cmd`; empty when `args` is used
+    std::vector<std::string> args;   ///< extra: an argv that runs without a shell
+    std::string cwd;                 ///< working directory; empty: the daemon's
+    Environment env;                 ///< on top of the daemon's
+    std::optional<Seconds> timeout;  ///< extra: then TERM, after a grace KILL, to the whole tree
+    std::string stdin_data;          ///< extra: bytes for standard input; empty: `/dev/null`
+    bool open_stdin = false;         ///< extra, streams only: standard input comes by /send_stdin
+    /// Extra, streams only: a terminal of this size instead of pipes; includes `open_stdin`.
+    std::optional<TerminalSize> terminal;
+    std::string user;                                 ///< extra: name or number; empty: the daemon's
+    Encoding encoding = Encoding::utf8;               ///< base64 (extra) for exact bytes, utf8 for lines
+    bool stats = false;                               ///< extra: ask for CommandStats
     OnDisconnect on_disconnect = OnDisconnect::kill;  ///< extra
     std::optional<Seconds> flush;  ///< extra, utf8 streams: send a held piece of a line after this time
 };
@@ -114,7 +123,7 @@ struct RunResponse {
 
 /// A piece of output of a streamed command.
 struct OutputEvent {
-    Stream stream = Stream::out;  ///< where it came from
+    Stream stream = Stream::out;  ///< where it came from; `out` for a terminal
     std::string data;             ///< the bytes, line end included when there was one
 };
 
@@ -224,9 +233,10 @@ struct SignalRequest {
 
 /// Body of POST /send_stdin (extra).
 struct SendStdinRequest {
-    std::string id;      ///< UUID of a process that was started with `open_stdin`
-    std::string data;    ///< bytes
-    bool close = false;  ///< end its standard input after them
+    std::string id;                      ///< of a process or a stream that was started with `open_stdin`
+    std::string data;                    ///< bytes
+    bool close = false;                  ///< end its standard input after them; not for a terminal
+    std::optional<TerminalSize> resize;  ///< change the size of its terminal before
 };
 
 /// Query of GET /process_logs_streaming.
@@ -284,10 +294,21 @@ struct ExecOptions {
     OutputCallback on_stdout;  ///< called with exact bytes as they come, not line by line
     OutputCallback on_stderr;  ///< the same for standard error
     std::string stdin_data;    ///< bytes for standard input; empty: `/dev/null`
+    bool open_stdin = false;   ///< `exec_stream` only: standard input comes by `CommandStream::write`
     std::vector<std::string> args;  ///< an argv that runs without a shell, instead of the command text
     std::string user;               ///< name or number; empty: the daemon's
     bool stats = false;             ///< ask for CommandStats
     bool keep_output = true;        ///< false: the callbacks alone get the output, the result has none
+};
+
+/// How `pty` starts a command on a terminal of its own. Modelled on the options of E2B's `pty.create`, except
+/// that user, directory and environment are those of `exec`.
+struct PtyOptions {
+    TerminalSize size;              ///< of the terminal at the start
+    std::string cwd;                ///< working directory; empty: the daemon's
+    Environment env;                ///< on top of the daemon's; `TERM` is `xterm-256color` unless named here
+    std::string user;               ///< name or number; empty: the daemon's
+    std::vector<std::string> args;  ///< an argv that runs without a shell, instead of the command text
 };
 
 /// How `launch_process` starts a process.
@@ -312,6 +333,21 @@ struct WriteOptions {
     bool append = false;           ///< at the end of what is there
     std::optional<unsigned> mode;  ///< permission bits, such as 0755; absent: kept, or 0644 for a new file
     bool create_parents = false;   ///< make missing parent directories
+};
+
+/// What has happened to a file. Modelled on E2B's `FilesystemEventType`.
+enum class FileEventType : std::uint8_t {
+    create,  ///< made, or moved to here
+    write,   ///< its content was changed
+    remove,  ///< deleted
+    rename,  ///< moved away
+    chmod,   ///< its mode, owner or times were changed
+};
+
+/// One change below a watched directory.
+struct FileEvent {
+    FileEventType type = FileEventType::create;  ///< what has happened
+    std::string name;  ///< relative to the watched directory (`sub/a.txt`); `.` for itself
 };
 
 /// Called during transfers with the bytes done and the size of the whole, on the thread that waits.
