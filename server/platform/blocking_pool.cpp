@@ -88,10 +88,10 @@ struct BlockingPool::Impl {
 
     // ---- fairness between file systems
 
-    // The mutex is held. `more`: threads that are as good as taken.
+    // The mutex is held. `more`: threads that are as good as taken. The first thread is nobody's to refuse.
     bool has_room(const std::string& file_system, std::size_t more) const {
         auto found = users.find(file_system);
-        return (found == users.end() ? 0 : found->second) + busy + more < cap;
+        return found == users.end() || found->second + busy + more < cap;
     }
 
     // Counts the job for the file systems that its paths lead through. One of them when it has no room: then
@@ -136,10 +136,12 @@ struct BlockingPool::Impl {
     // After a thread has become free. The mutex is held.
     void take_from_aside() {
         for (auto at = aside.begin(); at != aside.end();) {
+            bool first = !users.contains(at->first);
             while (!at->second.empty() && has_room(at->first, queue.size() + 1)) {
                 queue.push_back(std::move(at->second.front()));
                 at->second.pop_front();
                 wake.notify_one();
+                if (first) break;  // The next one when this one is counted.
             }
             at = at->second.empty() ? aside.erase(at) : std::next(at);
         }

@@ -6,8 +6,8 @@
 //
 // Fair: a call into a hung file system keeps its thread for good. So once an eighth of the threads is busy,
 // work that comes with paths runs only while the file systems it leads through have fewer threads than are
-// still free. One file system gets at most half of them, the next one half of the rest, and there is always
-// one left for others. What has to wait for a thread of its file system waits aside and holds up nobody.
+// still free. One that hangs gets half of them, the next one half of the rest; the first thread is never
+// refused. What has to wait for a thread of its file system waits aside and holds up nobody.
 
 #include <chrono>
 #include <cstddef>

@@ -227,6 +227,18 @@ TEST_F(BlockingPoolTest, OneFileSystemGetsHalfOfTheThreads) {
     EXPECT_EQ(pool.queued(), 0U);
 }
 
+TEST_F(BlockingPoolTest, ASingleThreadServesFileSystemsToo) {
+    BlockingPool pool(loop_, "pool", 1, 1);
+    Gate gate;
+    int done = 0;
+    for (const char* path : {"/proc/stat", "/sys/kernel", "/proc/stat", "/proc/stat"}) {
+        spawn_task(loop_, "work", pass_gate_on(pool, path, gate, done));
+    }
+    drive_until([&] { return gate.inside() == 1; });
+    gate.open();
+    drive_until([&] { return done == 4; });
+}
+
 TEST_F(BlockingPoolTest, WorkOnTwoPathsIsCountedForBoth) {
     BlockingPool pool(loop_, "pool", 1, 8);
     Gate gate;
