@@ -47,7 +47,8 @@ bool is_stream(std::string_view path) {
 // What /init and watches change, new for every input.
 struct Dialect {
     explicit Dialect(fuzz::Services& services)
-        : context{services.loop,
+        : watchers{FileWatcher(services.loop, services.file_pool), {}, {}},
+          context{services.loop,
                   services.file_pool,
                   services.spill_dir,
                   services.commands,

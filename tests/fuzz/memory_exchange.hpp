@@ -27,6 +27,7 @@ class MemoryExchange final : public net::Exchange {
         co_return next_ < body_.size() ? body_[next_++] : std::string_view();
     }
     void limit_body(std::uint64_t) override {}
+    void wait_for_body() override {}
     Task<bool> respond(int code, std::string_view type, std::string body, net::HeaderList headers) override {
         take_head(code, type, headers);
         answer += body;
