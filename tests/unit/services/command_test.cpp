@@ -428,7 +428,7 @@ TEST_F(CommandTest, StdinIsGivenUpWithTheEnd) {
     EXPECT_EQ(run(command->write_stdin("late")).error().code, Errc::failed_precondition);
 
     // A background job that still has the pipes can still be written to.
-    spec = shell("(read line; echo got $line) <&0 &");
+    spec = shell("exec 3<&0; (read line <&3; echo got $line) &");
     spec.stdin_mode = StdinMode::pipe;
     command = start(spec);
     run(command->wait(EndRule::exit_and_drain));
