@@ -37,9 +37,10 @@ class CutTest : public testing::Test {
         stage.make_history();
         const auto begin = Clock::now();
         std::size_t cuts = 0;
+        const std::size_t threads = Census::of(*daemon_).threads;
         Census before;
         for (std::size_t round = 0; round < kRounds; ++round) {
-            if (round == 1) before = rest();
+            if (round == 1) before = rest(threads);
             Cutter cutter(*daemon_, kRounds * (is_slow() ? 17 : 1), round);
             for (const Exchange& exchange : exchanges) {
                 const auto start = Clock::now();
@@ -54,11 +55,8 @@ class CutTest : public testing::Test {
             cuts += cutter.cuts();
         }
         const std::chrono::duration<double> took = Clock::now() - begin;
-        std::string excess;
-        const bool as_before =
-            comes_to_pass([&] { return (excess = Census::of(*daemon_).excess_over(before)).empty(); });
-        EXPECT_TRUE(as_before) << excess;
-        const Census after = Census::of(*daemon_);
+        const Census after = rest(threads);
+        EXPECT_EQ(after.excess_over(before), "");
         std::printf("%zu exchanges, %zu cuts in %.1f s; RSS %zu -> %zu KiB, %zu threads\n", exchanges.size(),
                     cuts, took.count(), before.rss_kib, after.rss_kib, after.threads);
         if (!is_slow()) {
@@ -67,13 +65,10 @@ class CutTest : public testing::Test {
     }
 
     // When the pools have let their threads go.
-    Census rest() const {
-        Census census = Census::of(*daemon_);
-        for (auto since = Clock::now(); Clock::now() - since < std::chrono::seconds(1);) {
-            const Census now = Census::of(*daemon_);
-            if (!census.excess_over(now).empty() || !now.excess_over(census).empty()) since = Clock::now();
-            census = now;
-        }
+    Census rest(std::size_t threads) const {
+        Census census;
+        EXPECT_TRUE(comes_to_pass([&] { return (census = Census::of(*daemon_)).threads <= threads; }))
+            << threads << " threads before, now " << census.threads;
         return census;
     }
 
