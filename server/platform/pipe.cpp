@@ -1,6 +1,7 @@
 #include "platform/pipe.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -111,5 +112,10 @@ void WriteEnd::close() {
 }
 
 bool WriteEnd::is_open() const { return impl_->descriptor.is_open(); }
+
+bool WriteEnd::has_reader() const {
+    pollfd asked{impl_->descriptor.native_handle(), 0, 0};
+    return is_open() && (::poll(&asked, 1, 0) <= 0 || (asked.revents & POLLERR) == 0);
+}
 
 }  // namespace sandbox

@@ -55,6 +55,8 @@ class WriteEnd {
     void interrupt();
     void close();
     bool is_open() const;
+    // Whether somebody holds the other end of a pipe.
+    bool has_reader() const;
 
   private:
     struct Impl;

@@ -128,7 +128,7 @@ void Command::on_exit(const ExitRecord& record) {
     }
     --impl_->environment.commands_running;
     impl_->give_back_cgroup();
-    impl_->close_input_at_end();
+    impl_->let_go_of_input();
     impl_->changed.notify();
 }
 
@@ -164,6 +164,10 @@ Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
         } while (count > 0);
         if (count != -EAGAIN) break;
     }
+    // A command may close its terminal before it ends, as cat does. The other end, if it were closed then,
+    // would hang up on it.
+    stream.waiting = true;
+    while (id == StreamId::pty && !impl.exit) co_await impl.changed.wait();
     stream.end->close();
     if (id == StreamId::pty) {
         impl.terminal_fd = -1;
@@ -175,7 +179,7 @@ Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
         --impl.delivering;
     }
     stream.at_end = true;
-    impl.close_input_at_end();
+    impl.let_go_of_input();
     impl.changed.notify();
 }
 

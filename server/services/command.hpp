@@ -153,7 +153,7 @@ class Command : public std::enable_shared_from_this<Command> {
     Task<Result<>> write_stdin(Spool& bytes, std::uint64_t& done, const bool* give_up = nullptr);
     void wake_stdin_writers();
     // Ends stdin: the command reads end of file. Not for a terminal. Stdin ends by itself when the leader has
-    // ended and the pipes are at their end.
+    // ended, the pipes are at their end and nobody reads it.
     Result<> close_stdin();
     Result<> resize(PtySize size);
 

@@ -83,15 +83,16 @@ struct Command::Impl {
         }
         return true;
     }
-    // When all of the command has ended nobody is to be written to, and a thousand ended ones are remembered.
-    void close_input_at_end() {
-        if (exit && all_at_end() && input) input->close();
-    }
     bool silent() {
         for (OutputStream& s : streams) {
             if (!s.at_end && (!s.waiting || s.end->pending() > 0)) return false;
         }
         return true;
+    }
+    // Closes a pipe that nobody can read any more: ended commands are kept, and theirs would be, too.
+    void let_go_of_input() {
+        if (!exit || !all_at_end() || !input || input_busy || terminal_fd >= 0) return;
+        if (!input->has_reader()) input->close();
     }
     bool unkillable() const { return terminated && outcome == KillOutcome::survivors; }
     bool delivered_what_was_due() const {
