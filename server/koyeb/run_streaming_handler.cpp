@@ -1,5 +1,7 @@
 // POST /run_streaming: a command's output as server-sent events while it runs, and its end.
 
+#include <signal.h>
+
 #include "base/json_escape.hpp"
 #include "base/uuid.hpp"
 #include "koyeb/command_request.hpp"
@@ -48,6 +50,12 @@ class StreamedEntry {
     const std::string id_;
 };
 
+// As a terminal line that breaks does it: shells end at once, and tell their jobs.
+Task<> hang_up(std::shared_ptr<Command> command, Milliseconds grace) {
+    (void)co_await command->signal(SIGHUP, false);
+    command->start_terminating(grace);
+}
+
 }  // namespace
 
 Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
@@ -81,8 +89,10 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
         append_start_event(writer.buffer(), entry->id(), command->pid());
     }
     if (!request->keep_on_disconnect) {
-        exchange.watch_disconnect(
-            [command, &context] { command->start_terminating(context.commands.kill_grace); });
+        exchange.watch_disconnect([command, &context] {
+            if (!command->has_pty()) return command->start_terminating(context.commands.kill_grace);
+            spawn_task(context.loop, "hang-up", hang_up(command, context.commands.kill_grace));
+        });
     }
     co_await writer.begin();
     if (entry) co_await writer.flush();

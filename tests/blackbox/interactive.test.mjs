@@ -6,7 +6,7 @@ import { eventually, finish, openDescriptors, useDaemon } from './support/daemon
 import { settings } from './support/settings.mjs';
 import { StrictSse } from './support/sse.mjs';
 
-const d = useDaemon({ env: { [settings.killGrace]: '0.5' } });
+const d = useDaemon({ env: { [settings.killGrace]: '5' } });
 
 // A running command: its events come through wait(), its input goes through send().
 class Session {
@@ -100,12 +100,37 @@ describe('a terminal', () => {
         await tty.send({ data: '\x03' });
         assert.deepEqual(await tty.end(), { code: 130, error: true, signal: 'SIGINT' });
     });
+    test('a command that closes it before it ends is not hung up on', async () => {
+        for (let i = 0; i < 60; ++i) {
+            const cat = await Session.open({ args: ['cat'], tty: true });
+            await cat.send({ data: '\x04' });
+            assert.deepEqual(await cat.end(), { code: 0, error: false });
+        }
+    });
+    test('a lost connection hangs up, as shells expect it', async () => {
+        const shell = await Session.open({ cmd: 'trap "" TERM; trap "exit 0" HUP; echo up; while :; do sleep 0.1; done', tty: true });
+        await shell.wait((events, text) => text.includes('up'));
+        const began = Date.now();
+        shell.leave();
+        await d.noSurvivors();
+        assert.ok(Date.now() - began < 5000);
+    });
     test('a lost connection ends the tree', async () => {
-        const tty = await Session.open({ cmd: 'echo up; trap "" HUP; sleep 383', tty: true });
+        const tty = await Session.open({ cmd: 'echo up; trap "" HUP; sleep 383 & wait', tty: true });
         await tty.wait((events, text) => text.includes('up'));
         tty.leave();
         await d.noSurvivors();
     });
+});
+
+test('an ended process that is kept holds no pipe, though nobody closed its stdin', async () => {
+    const before = openDescriptors(d.pid);
+    const ids = [];
+    for (const cmd of ['exit 0', 'echo out; read -r line', 'sleep 384']) ids.push((await d.start(cmd, { stdin: true })).id);
+    await d.post('/send_stdin', { id: ids[1], data: 'line\n' });
+    await d.post('/kill_process', { id: ids[2] });
+    for (const id of ids) await d.ended(id);
+    await eventually(() => openDescriptors(d.pid) <= before, 'their pipes');
 });
 
 test('what makes no sense is refused', async () => {
