@@ -224,7 +224,7 @@ TEST(Examples, EachOfThemRuns) {
         {"06_directories", "project exists\nleft: false\n"},
         {"07_binary_files", "equal: true\nsize there: 256\nthrough cat: true\n"},
         {"08_batch_operations", "10 files\ncontent 9\n"},
-        {"09_upload_download", "10000000\nback: 10000000\n"},
+        {"09_upload_download", "8000000\nback: 8000000\n"},
         {"10_background_processes", "then: killed\ngot one\ngot two\n"},
         {"11_expose_port", "port 8081\nclosed\n"},
         {"12_async", ": done\n"},

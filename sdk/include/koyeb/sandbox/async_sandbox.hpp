@@ -121,7 +121,8 @@ class AsyncFilesystem {
     Awaitable<> download_file(std::string remote_path, std::string local_path,
                               ProgressCallback progress = {});
     /// Watches a directory, with `recursive` also all below it, those that are made later included. Changes
-    /// from the moment this returns are told. SandboxFileNotFoundError; SandboxFilesystemError: no directory,
+    /// from the moment this returns are told; of what happens in a new directory before it is watched, what
+    /// is still there then. SandboxFileNotFoundError; SandboxFilesystemError: no directory,
     /// or on a network file system. Modelled on E2B's `watchDir`.
     Awaitable<AsyncWatch> watch(std::string path, bool recursive = false);
     /// Opens a file: mode `r`, `w` (emptied or made), `a` (made when missing) or `x` (must not exist); `b`
