@@ -287,13 +287,13 @@ TEST(CliShell, RawModeResizeExitCodeAndRestoredTerminal) {
     terminal.expect("ready> ");
     EXPECT_FALSE(e2e::is_cooked(terminal.settings()));
     terminal.type("stty size; pwd\r");
-    terminal.expect("29 97\r\n/tmp\r\n");
+    terminal.expect("29 97\r\n/tmp\r\nready> ");
     terminal.resize(120, 41);
-    terminal.type("while [ \"$(stty size)\" != '41 120' ]; do sleep 0.01; done; echo size is right\r");
-    terminal.expect("size is right\r\n");
+    terminal.type("while [ \"$(stty size)\" != '41 120' ]; do sleep 0.01; done; echo size is 'right'\r");
+    terminal.expect("size is right\r\nready> ");
     // Ctrl-C is the command's, not ours.
     terminal.type("echo sleeping; sleep 1000\r");
-    terminal.expect("\nsleeping\r\n");
+    terminal.expect("\r\nsleeping\r\n");
     terminal.type("\x03");
     terminal.expect("ready> ");
     terminal.type("exit 7\r");
