@@ -1,11 +1,12 @@
 """What an operation costs once much has happened: a laden daemon against a fresh one."""
 
+import os
 import time
 
 from harness import Daemon, Options, in_turn, median_ratio, request_text, seconds, tool
 from rows_idle import hold
 from rows_output import MB, check_that, transfer
-from table import at_most, compared
+from table import at_most, bounded, compared
 
 FLAT = 1.25  # a cost that is not higher by more than this is flat; less is the noise of the machine
 
@@ -72,7 +73,10 @@ def sleeping(workspace):
         start_many(workspace, daemon, count, {"args": ["sleep", "600"]})
         await_that(lambda: running(daemon) >= count - 7, "the processes do not run")
         yield at_most("grows", f"{count} running processes, RSS each", "kB", (daemon.resident() - before) / count / 1000, 20)
-        yield flat(workspace, f"{count} running processes, CPU of a /run", daemon, run_cost(workspace))
+        line = flat(workspace, f"{count} running processes, CPU of a /run", daemon, run_cost(workspace))
+        held = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        laden, fresh = in_turn(lambda: tool("spawn", 1, seconds(1), held)["p50_us"], lambda: tool("spawn", 1, seconds(1))["p50_us"])
+        yield bounded(line, f"posix_spawn beside {held} descriptors", laden, fresh)
 
 
 def long_stream(workspace):

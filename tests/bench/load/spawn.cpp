@@ -1,6 +1,6 @@
-// bench_spawn LOOPS SECONDS
+// bench_spawn LOOPS SECONDS [HELD]
 // The floor of /run: `sh -c true` by posix_spawn with two pipes that are read to their end, in LOOPS
-// processes that each do one after the other.
+// processes that each do one after the other; each holds HELD more descriptors open.
 
 #include <sys/mman.h>
 
@@ -37,7 +37,10 @@ void loop(Results& results, Clock::time_point deadline) {
 
 int main(int argc, char** argv) {
     using namespace bench;
-    if (argc != 3) fail("usage: bench_spawn LOOPS SECONDS");
+    if (argc != 3 && argc != 4) fail("usage: bench_spawn LOOPS SECONDS [HELD]");
+    raise_descriptor_limit();
+    for (long held = argc == 4 ? number(argv[3]) : 0; held > 0; --held)
+        if (open("/dev/null", O_RDONLY | O_CLOEXEC) < 0) fail_errno("open");
     const auto loops = static_cast<std::size_t>(number(argv[1]));
     void* const memory =
         mmap(nullptr, loops * sizeof(Results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
