@@ -17,7 +17,7 @@ import rows_idle
 import rows_output
 import rows_run
 import table
-from harness import ROOT, Options, Workspace
+from harness import ROOT, Options, Workspace, put_between
 
 ROWS = {}
 for module in (rows_run, rows_health, rows_output, rows_files, rows_forwarder, rows_idle, rows_grows):
@@ -93,10 +93,8 @@ def record(lines, pairs):
     RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_text(as_json(lines, pairs))
     PICTURE.write_text(plot.targets(lines))
-    text = DOCUMENT.read_text()
-    before, rest = text.split(BEGIN)
     note = f"{time.strftime('%-d %B %Y')}, {machine()}, the median of {pairs} pairs:\n\n"
-    DOCUMENT.write_text(before + BEGIN + note + table.as_markdown(lines) + "\n\n" + END + rest.split(END)[1])
+    put_between(DOCUMENT, BEGIN, END, note + table.as_markdown(lines) + "\n\n")
 
 
 def main():

@@ -7,13 +7,15 @@ import time
 
 import peers
 import plot
-from harness import ROOT, Daemon, Options, Workspace, cpu_seconds, median, request_text, seconds, tool
+from harness import ROOT, Daemon, Options, Workspace, cpu_seconds, median, put_between, request_text, seconds, tool
 from rows_files import RAW
 from rows_grows import await_that, cost, running, start_many
 from rows_idle import hold
 from rows_output import MB, check_that, transfer
 
 PLACE = ROOT / "docs/performance"
+DOCUMENT = ROOT / "docs/performance.md"
+BEGIN, END = "<!-- pictures: written by scripts/bench growth -->\n", "<!-- end of pictures -->\n"
 
 
 class Curve:
@@ -42,7 +44,7 @@ def up_to(limit, values):
 
 
 def clients(workspace):
-    """1 to 1 024 clients"""
+    """1 to 1024 clients that each wait for their answer, keep-alive."""
     curve = Curve("clients", [("/health a second", {"": "health_rate"}), ("/run a second", {"": "run_rate"}),
                               ("CPU a /run, µs", {"": "run_cpu"}), ("peak RSS, MB", {"": "peak"})])
     health = workspace.file("health", request_text("/health"))
@@ -60,7 +62,7 @@ def clients(workspace):
 
 
 def processes(workspace):
-    """1 to 1 024 running processes"""
+    """1 to 1024 running processes: a `/run` and a listing beside them."""
     curve = Curve("running processes", [("CPU a /run, µs", {"": "run_cpu"}), ("CPU a /list_processes, µs", {"": "list_cpu"}),
                                         ("RSS, MB", {"": "resident"})])
     run = workspace.file("run", request_text("/run", {"cmd": "true"}))
@@ -78,7 +80,7 @@ def processes(workspace):
 
 
 def logs(workspace):
-    """log stores of 1 MB to the budget"""
+    """Log stores: one process's log, from 1 MB to the budget, written and read back."""
     curve = Curve("MB of log", [("stored, MB/s", {"": "stored"}), ("read back, MB/s", {"": "read"}), ("RSS, MB", {"": "resident"})])
     line = "a" * 99
     for size in up_to(256, [1, 4, 16, 64, 256]):
@@ -95,7 +97,7 @@ def logs(workspace):
 
 
 def files(workspace):
-    """files of 1 KB to 1 GB"""
+    """Files from 1 KB to 1 GB, as text in JSON and raw."""
     curve = Curve("bytes", [("text, MB/s", {"/write_file": "write", "/read_file": "read"}),
                             ("raw, MB/s", {"upload": "upload", "download": "download"}), ("peak RSS, MB", {"": "peak"})])
     target = workspace.path / "target"
@@ -122,7 +124,7 @@ def files(workspace):
 
 
 def forwarded(workspace):
-    """1 to 5 000 forwarded connections"""
+    """1 to 5000 forwarded connections: a new one beside them."""
     curve = Curve("open forwarded connections", [("new connections a second", {"": "rate"}),
                                                  ("CPU a new connection, µs", {"": "connection_cpu"}), ("RSS, MB", {"": "resident"})])
     with Daemon(workspace) as daemon, peers.Bare(workspace, "echo") as echo:
@@ -143,6 +145,12 @@ def forwarded(workspace):
 
 
 CURVES = {"clients": clients, "processes": processes, "logs": logs, "files": files, "forwarded": forwarded}
+
+
+def picture_list():
+    """The pictures that are there, with what they show, for docs/performance.md."""
+    return "\n".join(f"{curve.__doc__}\n\n![{name}](performance/growth-{name}.svg)\n"
+                     for name, curve in CURVES.items() if (PLACE / f"growth-{name}.svg").exists())
 
 
 def main():
@@ -169,6 +177,7 @@ def main():
         figures[name] = {str(x): {key: float(f"{value:.4g}") for key, value in point.items()}
                          for x, point in curve.points.items()}
         record.write_text(json.dumps(figures, indent=1) + "\n")
+        put_between(DOCUMENT, BEGIN, END, picture_list() + "\n")
     return 0
 
 
