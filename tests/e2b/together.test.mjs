@@ -8,7 +8,7 @@ import { finish, slow } from '../blackbox/support/daemon.mjs';
 import { settings } from '../blackbox/support/settings.mjs';
 import { useEnvd } from './support/envd.mjs';
 
-const { d } = useEnvd({ ENVD_INSECURE: '1', [settings.killGrace]: '0.5' });
+const { d } = useEnvd({ ENVD_INSECURE: '1', [settings.killGrace]: '1' });
 const lanes = {
     koyeb: slow ? ['run', 'files'] : ['run', 'files', 'run_streaming', 'processes', 'logs'],
     e2b: slow ? ['commands', 'files'] : ['commands', 'files', 'watch', 'git', 'framing', 'calls', 'python', 'suite'],
