@@ -110,9 +110,13 @@ SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
     dispose.handler = SIG_DFL;
     for (int signal : kResetSignals) raw(SYS_rt_sigaction, signal, address(&dispose), 0, 8);
 
+    // First of all: while we hold copies of the daemon's descriptors none of its connections closes and no
+    // pipe of another command ends, and what follows can take long (a directory on a hung file system).
+    place_descriptors(plan);
+
     long result = 0;
     if (plan.new_session && (result = raw(SYS_setsid)) < 0) fail(plan, Stage::setsid, result);
-    if (plan.controlling_tty && (result = raw(SYS_ioctl, plan.fds[0], TIOCSCTTY, 0)) < 0)
+    if (plan.controlling_tty && (result = raw(SYS_ioctl, 0, TIOCSCTTY, 0)) < 0)
         fail(plan, Stage::tty, result);
     if (plan.oom_text[0] != '\0') raise_oom_score(plan);
     if (plan.set_nofile && (result = raw(SYS_prlimit64, 0, RLIMIT_NOFILE, address(&plan.nofile), 0)) < 0) {
@@ -126,7 +130,6 @@ SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
     }
     if (plan.cwd != nullptr && (result = raw(SYS_chdir, address(plan.cwd))) < 0)
         fail(plan, Stage::chdir, result);
-    place_descriptors(plan);
 
     unsigned long no_signals = 0;
     raw(SYS_rt_sigprocmask, SIG_SETMASK, address(&no_signals), 0, 8);
