@@ -68,7 +68,7 @@ for (const [direction, seconds] of [['forwards', hour], ['backwards', -hour]]) {
             });
         });
         test('a kill keeps its grace, streams and logs go on in order', async () => {
-            await withClock({ [settings.killGrace]: '1' }, async (daemon, jump) => {
+            await withClock({ [settings.killGrace]: '10' }, async (daemon, jump) => {
                 const { id } = await daemon.start("trap 'exit 5' TERM; i=0; while :; do echo $((i += 1)); sleep 0.01; done");
                 const log = daemon.get(`/process_logs_streaming?id=${id}`);
                 await delay(100);

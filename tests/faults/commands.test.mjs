@@ -1,43 +1,46 @@
 // Commands that do not play along: each has one right answer, by every route.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { delay, eventually, finish, memoryKb, openDescriptors, slow, useDaemon } from '../blackbox/support/daemon.mjs';
+import { delay, eventually, finish, memoryKb, openDescriptors, slow, useDaemon, withDaemon } from '../blackbox/support/daemon.mjs';
 import { parseStrict } from '../blackbox/support/sse.mjs';
 import { settings } from '../blackbox/support/settings.mjs';
 
-const d = useDaemon({ env: { [settings.killGrace]: '1', SANDBOX_PROCESS_LOG_BUDGET: '4000000' } });
+// With patience, so that a loaded machine gets no SIGKILL in before SIGTERM has done its work.
+const d = useDaemon({ env: { [settings.killGrace]: '30', SANDBOX_PROCESS_LOG_BUDGET: '4000000' } });
 
 // The end of `cmd` as /run, /run_streaming and /start_process tell it: all three must agree.
-async function endsAs(cmd, fields, wanted) {
-    const run = await d.run(cmd, fields);
+async function endsAs(cmd, fields, wanted, daemon = d) {
+    const run = await daemon.run(cmd, fields);
     const { stdout, stderr, error, stats, ...told } = run;
     assert.deepEqual(told, wanted, '/run');
-    const stream = parseStrict((await d.post('/run_streaming', { cmd, ...fields })).bytes).at(-1);
+    const stream = parseStrict((await daemon.post('/run_streaming', { cmd, ...fields })).bytes).at(-1);
     assert.equal(stream.event, 'complete');
     assert.deepEqual(stream.data, { ...wanted, error: wanted.code !== 0 }, '/run_streaming');
-    const { id } = await d.start(cmd, fields);
-    const entry = await d.ended(id, 30_000);
+    const { id } = await daemon.start(cmd, fields);
+    const entry = await daemon.ended(id, 30_000);
     assert.equal(entry.exit_code, wanted.code, '/start_process');
-    await d.noSurvivors();
+    await daemon.noSurvivors();
     return run;
 }
 
-async function killed(cmd, ready, code) {
-    const { id } = await d.start(cmd);
+async function killed(cmd, ready, code, daemon = d) {
+    const { id } = await daemon.start(cmd);
     await ready(id);
-    assert.deepEqual((await d.post('/kill_process', { id })).json, { success: true, message: 'Process killed successfully' });
-    const entry = await d.entry(id);
+    assert.deepEqual((await daemon.post('/kill_process', { id })).json, { success: true, message: 'Process killed successfully' });
+    const entry = await daemon.entry(id);
     assert.deepEqual([entry.status, entry.exit_code], ['killed', code]);
-    assert.deepEqual(d.survivors(), []);
+    assert.deepEqual(daemon.survivors(), []);
 }
-const said = (id, text) =>
-    eventually(async () => (await d.get(`/process_logs_streaming?id=${id}&follow=false`)).text.includes(text), text);
+const said = (id, text, daemon = d) =>
+    eventually(async () => (await daemon.get(`/process_logs_streaming?id=${id}&follow=false`)).text.includes(text), text);
 
 test('one that ignores SIGTERM gets SIGKILL after the grace', async () => {
     const cmd = "trap '' TERM HUP INT; echo deaf; sleep 1000 & wait; sleep 1000";
-    const end = await endsAs(cmd, { timeout: 0.3 }, { code: 137, signal: 'SIGKILL', timed_out: true });
-    assert.equal(end.stdout, 'deaf\n');
-    await killed(cmd, (id) => said(id, 'deaf'), 137);
+    await withDaemon({ env: { [settings.killGrace]: '1' } }, async (daemon) => {
+        const end = await endsAs(cmd, { timeout: 1 }, { code: 137, signal: 'SIGKILL', timed_out: true }, daemon);
+        assert.equal(end.stdout, 'deaf\n');
+        await killed(cmd, (id) => said(id, 'deaf', daemon), 137, daemon);
+    });
 });
 
 describe('one that stops itself', () => {

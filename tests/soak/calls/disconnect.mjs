@@ -1,9 +1,11 @@
 // Clients that leave in the middle: the tree ends, the file stays what it was, the daemon goes on.
+import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { eventually, isAlive } from '../../blackbox/support/daemon_process.mjs';
 import { rawRequest } from '../../blackbox/support/raw.mjs';
+import { envelope } from '../../e2b/support/connect.mjs';
 import { expect } from '../model.mjs';
 
 export const weight = 5;
@@ -46,4 +48,31 @@ async function upload({ api, content, directory }, rng, lane) {
     return 4;
 }
 
-export const make = (world, rng, lane) => (rng.chance(2) ? command(world, rng, lane) : upload(world, rng, lane));
+// A relay that is dropped with bytes under way.
+async function relay({ content, targets, forwarderPort }, rng) {
+    await targets.enter();
+    const { bytes } = content.someBytes(rng, rng.size(300_000));
+    await drop(forwarderPort, bytes, rng, async () => {});
+    targets.leave();
+    return 1;
+}
+
+// An envd client that leaves: there the process goes on, until it is signalled.
+async function envdClient({ envd, counters }, rng) {
+    const process = { cmd: '/bin/sh', args: ['-c', rng.pick(['exec sleep 1000', 'exec yes'])], cwd: '/' };
+    const headers = { 'content-type': 'application/connect+json' };
+    const response = await envd.open('POST', '/process.Process/Start', envelope({ process, stdin: false }), headers);
+    const [first] = await once(response, 'data');
+    const { pid } = JSON.parse(first.subarray(5, 5 + first.readUInt32BE(1))).event.start;
+    counters.commands += 1;
+    response.destroy();
+    const listed = async () => (await envd.post('/process.Process/List', {})).json.processes.some((p) => p.pid === pid);
+    expect(await listed(), true, 'the process of an envd client that has left');
+    const answer = await envd.post('/process.Process/SendSignal', { process: { pid }, signal: 'SIGNAL_SIGKILL' });
+    expect(answer.json, {}, 'answer of SendSignal');
+    await eventually(async () => !(await listed()), 'the end of a signalled process', 30_000);
+    return 4;
+}
+
+const mixture = [command, command, upload, upload, relay, envdClient];
+export const make = (world, rng, lane) => rng.pick(mixture)(world, rng, lane);
