@@ -68,6 +68,12 @@ std::size_t ReadEnd::pending() const {
     return ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
+bool ReadEnd::has_writers() const {
+    if (!impl_->descriptor.is_open()) return false;
+    pollfd state{impl_->descriptor.native_handle(), 0, 0};
+    return ::poll(&state, 1, 0) == 0 || (state.revents & POLLHUP) == 0;
+}
+
 int ReadEnd::fd() const { return impl_->descriptor.is_open() ? impl_->descriptor.native_handle() : -1; }
 
 void ReadEnd::close() {

@@ -32,6 +32,9 @@ class ReadEnd {
     Task<bool> readable();
     // Bytes that lie in the pipe now (FIONREAD).
     std::size_t pending() const;
+    // Whether anybody could still write: false as soon as the last copy of the other end is closed, though
+    // bytes may lie in the pipe and the end is not read yet.
+    bool has_writers() const;
     int fd() const;
     void close();
 

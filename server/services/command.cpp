@@ -195,8 +195,10 @@ Task<CommandEnd> Command::wait(EndRule rule) {
         while (!impl.all_at_end()) {
             Clock::time_point now = Clock::now();
             Clock::time_point quiet_since = std::max(impl.exited_at, impl.last_output);
-            if (impl.silent() && now >= quiet_since + drain) break;
-            if (impl.delivered_what_was_due() && now >= impl.exited_at + drain * kDrainCap) break;
+            const bool quiet = impl.silent() && now >= quiet_since + drain;
+            const bool busy_for_long =
+                impl.delivered_what_was_due() && now >= impl.exited_at + drain * kDrainCap;
+            if ((quiet || busy_for_long) && impl.held()) break;
             Clock::time_point wake = impl.silent() ? quiet_since + drain : now + drain;
             auto rest = std::chrono::ceil<Milliseconds>(wake - now);
             co_await impl.changed.wait_for(std::max(rest, Milliseconds(1)));

@@ -94,6 +94,13 @@ struct Command::Impl {
         if (!exit || !all_at_end() || !input || input_busy || terminal_fd >= 0) return;
         if (!input->has_reader()) input->close();
     }
+    // Whether somebody could still write. When nobody can, the end is sure to come, however late we look.
+    bool held() const {
+        for (const OutputStream& s : streams) {
+            if (!s.at_end && s.end->has_writers()) return true;
+        }
+        return false;
+    }
     bool unkillable() const { return terminated && outcome == KillOutcome::survivors; }
     bool delivered_what_was_due() const {
         for (const OutputStream& s : streams) {

@@ -4,8 +4,10 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <boost/asio/post.hpp>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "support/command_fixture.hpp"
 
@@ -96,6 +98,18 @@ TEST_F(CommandTest, ABackgroundJobDoesNotHoldUpTheEnd) {
     EXPECT_TRUE(ended.pipes_open);
     EXPECT_EQ(ended.exit.status.code(), 0);
     EXPECT_EQ(end(command), KillOutcome::gone);
+}
+
+// On a loaded machine the loop may come to look only when the drain time is over already.
+TEST_F(CommandTest, AStallOfTheLoopIsNoSilence) {
+    environment_.drain = Milliseconds(50);
+    auto command = start(shell("sleep 0.1"));
+    boost::asio::post(loop_, [this] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+        reaper_.sweep();
+        std::this_thread::sleep_for(environment_.drain * 2);
+    });
+    EXPECT_FALSE(run(command->wait(EndRule::exit_and_drain)).pipes_open);
 }
 
 TEST_F(CommandTest, WhatComesSoonAfterTheExitIsWaitedFor) {
