@@ -1,5 +1,6 @@
 #include "platform/spawn.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include <span>
 #include <utility>
 
+#include "base/unique_fd.hpp"
 #include "platform/spawn_child.hpp"
 
 namespace sandbox {
@@ -234,6 +236,21 @@ std::optional<Error> Launcher::ended(pid_t pid) {
         failure = start_error(launch->spec, launch->report.stage, launch->report.error);
     recycle(launch);
     return failure;
+}
+
+bool set_oom_score_of_executed(pid_t child, int score) {
+    auto executable_of = [](const std::string& process) {
+        std::array<char, 4096> text;  // PATH_MAX
+        const std::string link = "/proc/" + process + "/exe";
+        const ssize_t length = ::readlink(link.c_str(), text.data(), text.size());
+        return std::string(text.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+    };
+    const std::string name = std::to_string(child);
+    if (executable_of(name) == executable_of("self")) return false;
+    UniqueFd file(::open(("/proc/" + name + "/oom_score_adj").c_str(), O_WRONLY | O_CLOEXEC));
+    const std::string text = std::to_string(score);
+    if (file) (void)!::write(file.get(), text.data(), text.size());
+    return true;
 }
 
 Result<std::string> find_program(const std::string& name, const std::string& path, const std::string& cwd) {

@@ -56,7 +56,8 @@ class Launcher {
     Launcher& operator=(const Launcher&) = delete;
 
     // The child exists, and may yet fail to execute the program: then it ends with code 127, and ended()
-    // tells why. Its end is the Reaper's.
+    // tells why. Its end is the Reaper's. The spec's oom_score_adj must be 0: see
+    // set_oom_score_of_executed().
     Result<pid_t> launch(SpawnSpec spec);
     // For every launched child once it has been reaped. What kept it from executing the program, as spawn()
     // would have told it.
@@ -70,6 +71,11 @@ class Launcher {
     std::vector<Launch*> under_way_;
     std::vector<Launch*> spare_;
 };
+
+// Writes a launched child's oom_score_adj, once it has executed its program. False, and nothing is written,
+// while it has not: sharing our memory it would share the value, too. Best effort where it may not be
+// written. Any thread; the child must not have been reaped.
+bool set_oom_score_of_executed(pid_t child, int score);
 
 // execvp(3)'s search: `name` with a slash is taken as it is, else the first executable regular file in the
 // directories of `path` (relative ones are relative to `cwd`). Blocks. not_found or permission_denied when

@@ -12,6 +12,8 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
+constexpr Milliseconds kFirstOomLook{2};
+constexpr Milliseconds kLastOomLook{4000};
 constexpr std::size_t kReadSize = 64 * 1024;     // a pipe's default capacity: one read empties it
 constexpr std::size_t kTurnBytes = 1024 * 1024;  // then others get a turn on the loop
 constexpr int kDrainCap = 10;  // drain times after which even a busy background job does not hold up the end
@@ -84,6 +86,7 @@ Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::sta
     ++environment.commands_running;
     environment.reaper.watch(self->pid(), [self](const ExitRecord& record) { self->on_exit(record); });
     if (self->impl_->sink) self->start_pumps();
+    if (launched) self->raise_oom_score(kFirstOomLook);
     if (spec.timeout.count() > 0 && !self->impl_->exit) {
         self->impl_->timeout_timer.start(spec.timeout, [weak = std::weak_ptr(self)] {
             auto command = weak.lock();
@@ -93,6 +96,18 @@ Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::sta
         });
     }
     co_return self;
+}
+
+// What is launched cannot do it before its execve: it shares our memory until then, and the kernel would
+// raise ours, too (proc(5), oom_score_adj). Most are gone before the first look.
+void Command::raise_oom_score(Milliseconds pause) {
+    const int score = impl_->environment.oom_score_adj;
+    if (score == 0 || pause > kLastOomLook) return;
+    impl_->oom_timer.start(pause, [weak = std::weak_ptr(shared_from_this()), score, pause] {
+        auto command = weak.lock();
+        if (!command || command->impl_->exit) return;
+        if (!set_oom_score_of_executed(command->pid(), score)) command->raise_oom_score(pause * 4);
+    });
 }
 
 void Command::attach_sink(std::shared_ptr<OutputSink> sink) {
@@ -119,6 +134,7 @@ void Command::on_exit(const ExitRecord& record) {
     impl_->exited_at = Clock::now();
     impl_->tree.leader_reaped = true;
     impl_->timeout_timer.cancel();
+    impl_->oom_timer.cancel();
     if (impl_->launched) {
         impl_->not_started = impl_->environment.launcher.ended(impl_->tree.leader);
         if (impl_->not_started) impl_->environment.shell.forget();

@@ -161,6 +161,7 @@ class Command : public std::enable_shared_from_this<Command> {
     struct Impl;
     explicit Command(std::unique_ptr<Impl> impl);
     void start_pumps();
+    void raise_oom_score(Milliseconds pause);
     Task<> pump(StreamId stream, std::shared_ptr<Command> self);
     Task<> run_termination(std::shared_ptr<Command> self);
     Task<Result<>> take_input(const bool* give_up);

@@ -27,7 +27,12 @@ struct OutputStream {
 
 struct Command::Impl {
     Impl(CommandEnvironment& e, SpawnedCommand spawned, std::shared_ptr<OutputSink> s, std::string marker)
-        : environment(e), sink(std::move(s)), changed(e.loop), timeout_timer(e.loop), group_timer(e.loop) {
+        : environment(e),
+          sink(std::move(s)),
+          changed(e.loop),
+          timeout_timer(e.loop),
+          group_timer(e.loop),
+          oom_timer(e.loop) {
         tree.leader = spawned.pid;
         cgroup = std::move(spawned.cgroup);
         tree.marker = std::move(marker);
@@ -122,6 +127,7 @@ struct Command::Impl {
     Event changed;
     Timer timeout_timer;
     Timer group_timer;
+    Timer oom_timer;
     std::chrono::steady_clock::time_point started =
         std::chrono::steady_clock::now();  // start() moves it to before the spawn
     const std::chrono::system_clock::time_point started_wall = std::chrono::system_clock::now();

@@ -164,7 +164,6 @@ template <class Start>
 SpawnOutcome connect(const CommandEnvironment& environment, const CommandSpec& spec, SpawnSpec child,
                      Start start) {
     child.nofile_soft = environment.nofile_soft;
-    child.oom_score_adj = environment.oom_score_adj;
 
     SpawnedCommand command;
     Terminal terminal;
@@ -289,6 +288,7 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
         child.argv = spec.args;
     }
     child.cwd = spec.cwd;
+    child.oom_score_adj = environment.oom_score_adj;
     SpawnOutcome outcome = connect(environment, spec, std::move(child), spawn);
     // This one may be a process that runs for days.
     if (outcome && outcome->cgroup) outcome->cgroup->close_fds();

@@ -16,7 +16,7 @@ test('the tests that docs/reliability.md names exist', () => {
         }
     }
     assert.ok(named > 25, `${named} names`);
-    const unit = fs.readdirSync(new URL('../unit', import.meta.url), { recursive: true }).filter((f) => f.endsWith('.cpp'));
-    const sources = unit.map((f) => read(`tests/unit/${f}`)).join('');
+    const sources = ['unit', 'chaos'].flatMap((folder) => fs.readdirSync(new URL(`../${folder}`, import.meta.url), { recursive: true })
+        .filter((f) => f.endsWith('.cpp')).map((f) => read(`tests/${folder}/${f}`))).join('');
     for (const [, name] of read('docs/reliability.md').matchAll(/`([A-Z][A-Za-z]{15,})`/g)) assert.ok(sources.includes(name), name);
 });

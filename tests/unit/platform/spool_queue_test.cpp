@@ -44,7 +44,8 @@ TEST_F(SpoolQueueTest, WhatIsTakenInTimePassesThroughMemory) {
         std::string text = lines(90);
         append(queue, text);
         EXPECT_EQ(queue.size(), 900U);
-        EXPECT_EQ(take(queue, 400) + take(queue, 600), text);
+        std::string first = take(queue, 400);
+        EXPECT_EQ(first + take(queue, 600), text);
         EXPECT_EQ(queue.size(), 0U);
     }
     EXPECT_EQ(queue.appended(), 900'000U);
