@@ -2,8 +2,8 @@
 // One proxied connection: bytes from socket to socket by splice(2), with half-closes and resets carried over.
 //
 // A Relay does no waiting of its own. Its owner reports what epoll said (edge-triggered, EPOLLIN, EPOLLOUT,
-// EPOLLRDHUP and EPOLLPRI) and calls advance() until it says idle. Not thread-safe. SIGPIPE must be blocked or ignored
-// in the process.
+// EPOLLRDHUP and EPOLLPRI) and calls advance() until it says idle. Not thread-safe. SIGPIPE must be blocked
+// or ignored in the process.
 
 #include <cstddef>
 #include <cstdint>

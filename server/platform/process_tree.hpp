@@ -43,7 +43,7 @@ struct TreeId {
 std::size_t signal_tree(TreeId& tree, const Cgroup* cgroup, int signal, std::set<ProcessKey>& already);
 
 // The same for every living descendant of this process but `spared` and its children (0: nobody is spared).
-// As PID 1 or subreaper that is everything that was ever started. `already` as above (null: everybody is signalled).
+// As PID 1 or subreaper that is everything ever started. `already` as above (null: everybody is signalled).
 std::size_t signal_descendants(int signal, pid_t spared, std::set<ProcessKey>* already = nullptr);
 
 }  // namespace sandbox
