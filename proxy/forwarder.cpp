@@ -30,7 +30,6 @@ namespace asio = boost::asio;
 using Clock = std::chrono::steady_clock;
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 
-constexpr std::size_t kIdlePipes = 8;
 // What a relay, and all relays together, may do before others get their turn.
 constexpr std::size_t kBytesPerRelay = 1024 * 1024;
 constexpr unsigned kRelaysPerTurn = 32;

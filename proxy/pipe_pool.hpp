@@ -9,6 +9,8 @@
 
 namespace sandbox::proxy {
 
+constexpr std::size_t kIdlePipes = 8;  // that a forwarder keeps
+
 struct Pipe {
     UniqueFd out;            // read end
     UniqueFd in;             // write end

@@ -24,7 +24,6 @@ namespace {
 
 constexpr const char* kPrefix = "sandbox-executor-";
 constexpr std::size_t kRetries = 4;  // leftover cgroups looked at per new one
-constexpr std::size_t kMostSpare = 32;
 constexpr std::size_t kMostWatched = 1024;
 // Anything that changes a cgroup: a write to one of its files, another owner or mode, a cgroup below it.
 constexpr std::uint32_t kChanges = IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_ONLYDIR;

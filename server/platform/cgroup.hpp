@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,6 +48,8 @@ class Cgroup {
 // Makes and takes back cgroups. Thread-safe. Outlives the cgroups it gave.
 class CgroupPool {
   public:
+    static constexpr std::size_t kMostSpare = 32;  // kept for the next commands, with two descriptors each
+
     // Finds out whether cgroups can be had; `enabled` false: they can't. Removes what a daemon before us has
     // left.
     explicit CgroupPool(bool enabled);

@@ -1,10 +1,13 @@
 #include "census.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <thread>
+
+#include "platform/cgroup.hpp"
 
 namespace sandbox::chaos {
 namespace {
@@ -18,6 +21,23 @@ std::size_t status_number(pid_t pid, const std::string& name) {
     return 0;
 }
 
+const std::string kCgroup = "cgroup";
+const std::string kCgroupEvents = "cgroup.events";
+
+// What is the same thing under many names, by its kind. A removed cgroup is "... (deleted)" and no spare one.
+std::string kind_of(std::string target, pid_t pid) {
+    const std::string pool = "/sandbox-executor-" + std::to_string(pid) + "/";
+    if (const std::size_t at = target.find(pool);
+        at != std::string::npos && target.starts_with("/sys/fs/cgroup")) {
+        std::size_t rest = target.find_first_not_of("0123456789", at + pool.size());
+        if (rest == std::string::npos) return kCgroup;
+        if (target.substr(rest) == "/cgroup.events") return kCgroupEvents;
+    }
+    // "socket:[123]" and "/tmp/#123 (deleted)".
+    target.resize(std::min({target.size(), target.find('['), target.find('#')}));
+    return target;
+}
+
 }  // namespace
 
 Census Census::of(const e2e::Daemon& daemon) {
@@ -25,11 +45,9 @@ Census Census::of(const e2e::Daemon& daemon) {
     const std::string process = "/proc/" + std::to_string(daemon.pid());
     for (const auto& entry : std::filesystem::directory_iterator(process + "/fd")) {
         std::error_code gone;
-        std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+        const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
         if (gone) continue;
-        // "socket:[123]" and "/tmp/#123 (deleted)" by their kinds.
-        target.resize(std::min({target.size(), target.find('['), target.find('#')}));
-        ++census.descriptors[target];
+        ++census.descriptors[kind_of(target, daemon.pid())];
     }
     census.threads = status_number(daemon.pid(), "Threads");
     census.rss_kib = status_number(daemon.pid(), "VmRSS");
@@ -37,12 +55,17 @@ Census Census::of(const e2e::Daemon& daemon) {
     return census;
 }
 
-std::string Census::excess_over(const Census& before) const {
+std::string Census::excess_over(const Census& before, std::size_t idle_pipes) const {
+    const auto cgroups = static_cast<int>(CgroupPool::kMostSpare + offspring);
     std::string text;
     for (const auto& [target, count] : descriptors) {
         const auto found = before.descriptors.find(target);
         const int had = found == before.descriptors.end() ? 0 : found->second;
-        if (count > had) text += target + ": " + std::to_string(had) + " -> " + std::to_string(count) + "; ";
+        int allowed = had;
+        if (target == kCgroup || target == kCgroupEvents) allowed = std::max(had, cgroups);
+        if (target == "pipe:") allowed = had + 2 * static_cast<int>(idle_pipes);
+        if (count > allowed)
+            text += target + ": " + std::to_string(had) + " -> " + std::to_string(count) + "; ";
     }
     if (threads > before.threads) {
         text += "threads: " + std::to_string(before.threads) + " -> " + std::to_string(threads) + "; ";

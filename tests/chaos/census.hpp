@@ -19,8 +19,9 @@ struct Census {
     std::size_t rss_kib = 0;
 
     static Census of(const e2e::Daemon& daemon);
-    // What of this is more than it was; empty: nothing. Memory is not looked at.
-    std::string excess_over(const Census& before) const;
+    // What of this is more than it was; empty: nothing. Memory is not looked at. Spare cgroups may have
+    // become more, up to as many as the daemon keeps beside those in use; so may pipes, by `idle_pipes`.
+    std::string excess_over(const Census& before, std::size_t idle_pipes = 0) const;
 };
 
 // Asks again, every 5 ms, until the answer is yes; false after a minute: a pool gives its threads back after
