@@ -279,10 +279,11 @@ void Stage::add_processes(std::vector<Exchange>& list) {
         return gone_effect(lines.find("\n" + six_digits(n) + "\n") != std::string::npos);
     };
     Exchange sending{"send_stdin", 0, {input}};
-    // What was sent before is in the file when this is.
-    sending.finish = [this, request = input.request] {
-        ask(request(999'999));
-        comes_to_pass([this] { return content(directory_ / "stdin").value_or("").ends_with("999999\n"); });
+    // What was sent before is in the file when this is; another number each time.
+    sending.finish = [this, request = input.request, last = 1'000'000]() mutable {
+        ask(request(--last));
+        const std::string end = six_digits(last) + "\n";
+        EXPECT_TRUE(comes_to_pass([&] { return content(directory_ / "stdin").value_or("").ends_with(end); }));
     };
     list.push_back(sending);
 }
