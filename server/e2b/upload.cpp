@@ -73,6 +73,7 @@ files::WriteOptions write_options(const Caller& caller, const User& user, const 
     // A daemon that is not root can give files to nobody; it fails over that only when somebody was named.
     if (caller.name || ::geteuid() == 0) options.owner = owner_of(user);
     options.metadata = metadata;
+    options.by_rename = true;
     return options;
 }
 

@@ -138,6 +138,10 @@ struct WriteOptions {
     bool create_parents = false;
     std::optional<Owner> owner;  // of the file, also when it exists, and of parents that are made; else kept
     std::optional<Metadata> metadata;  // replaces what there was, as far as the file system has attributes
+    // Also a new file takes its name by rename(2), by which a watch (services/watch_tree) knows it as ours
+    // and tells that it was made, given to its owner and written. Else by link(2): made, and written unless
+    // empty.
+    bool by_rename = false;
 };
 
 struct WriteOutcome {

@@ -294,7 +294,7 @@ class FileWriter {
         int error = 0;
         bool existed = target_.exists;
         if (!existed) {
-            error = staged.publish_new(options_.owner.has_value());
+            error = staged.publish_new(options_.by_rename);
             if (error == EEXIST) {
                 // Made by somebody else meanwhile: it is replaced like any other, from the start.
                 return options_.must_be_new ? Result<Attempt>(path_error("open", path_, EEXIST))
