@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, test } from 'node:test';
 import { Daemon, slow } from './daemon_process.mjs';
+import { RawSocket } from './raw.mjs';
 
 export * from './daemon_process.mjs';
 
@@ -70,6 +71,7 @@ export function useDaemon(options) {
 export function finish(d) {
     if (shared) {
         test('at the end the daemon is still there', async () => {
+            RawSocket.closeAll(); // A test that has failed may have left one, and this process would not end before it.
             assert.equal((await d.get('/health')).status, 200);
         });
         return;

@@ -2,6 +2,12 @@
 import net from 'node:net';
 
 export class RawSocket {
+    static open = new Set();
+
+    static closeAll() {
+        for (const raw of RawSocket.open) raw.close();
+    }
+
     static async connect(port, options = {}) {
         const raw = new RawSocket(port, options);
         await new Promise((resolve, reject) => {
@@ -17,6 +23,8 @@ export class RawSocket {
         this.error = undefined;
         this.wakers = new Set();
         this.socket = net.connect({ host: '127.0.0.1', port, allowHalfOpen: true, ...options });
+        RawSocket.open.add(this);
+        this.socket.on('close', () => RawSocket.open.delete(this));
         this.socket.on('data', (chunk) => {
             this.buffer = Buffer.concat([this.buffer, chunk]);
             this.wake();
