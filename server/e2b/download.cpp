@@ -145,7 +145,8 @@ Task<> send_file(net::Exchange& exchange, Context& context, const Opened& opened
         std::unique_ptr<GzipEncoder> gzip;
         if (compressed) gzip = std::make_unique<GzipEncoder>();
         if (compressed) headers.push_back({"Content-Encoding", "gzip"});
-        if (!co_await exchange.begin(200, type, std::move(headers))) co_return;
+        const bool begun = co_await exchange.begin(200, type, std::move(headers));
+        if (!begun) co_return;
         if (request.method == net::Method::head) {
             co_await exchange.finish();
         } else {
@@ -172,7 +173,8 @@ Task<> send_file(net::Exchange& exchange, Context& context, const Opened& opened
         }
     }
     const int ok = content_range.empty() ? 200 : 206;
-    if (!co_await exchange.begin(ok, type, std::move(headers), range.length)) co_return;
+    const bool begun = co_await exchange.begin(ok, type, std::move(headers), range.length);
+    if (!begun) co_return;
     if (request.method != net::Method::head && range.length > 0 &&
         !co_await exchange.write_file(context.file_pool, file.fd.get(), range.first, range.length))
         co_return;

@@ -142,7 +142,8 @@ Task<> stream_rest(net::Exchange& exchange, Context& context, const ReadRequest&
     std::string out = "{\"content\":\"";
     std::string piece = std::move(first.bytes);
     std::uint64_t done = 0;
-    if (!co_await exchange.begin(200, "application/json")) co_return;
+    const bool begun = co_await exchange.begin(200, "application/json");
+    if (!begun) co_return;
     while (!piece.empty()) {
         text.append(out, piece);
         done += piece.size();

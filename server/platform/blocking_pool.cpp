@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -107,7 +108,10 @@ struct BlockingPool::Impl {
             bool first = true;
             auto enter = [&](const std::string& file_system) {
                 std::lock_guard lock(mutex);
-                if (!has_room(file_system, 0)) {
+                // What it holds itself does not stand in its own way.
+                const bool counted = std::find(job.file_systems.begin(), job.file_systems.end(),
+                                               file_system) != job.file_systems.end();
+                if (!counted && !has_room(file_system, 0)) {
                     full = file_system;
                     return false;
                 }

@@ -38,10 +38,10 @@ Task<> echo(Exchange& exchange) {
 
 // The path and query, piece by piece.
 Task<> stream(Exchange& exchange) {
-    if (!co_await exchange.begin(200, "text/plain")) co_return;
-    if (!co_await exchange.write(exchange.request().path)) co_return;
-    if (!co_await exchange.write(exchange.request().raw_query)) co_return;
-    co_await exchange.finish();
+    bool alive = co_await exchange.begin(200, "text/plain");
+    if (alive) alive = co_await exchange.write(exchange.request().path);
+    if (alive) alive = co_await exchange.write(exchange.request().raw_query);
+    if (alive) co_await exchange.finish();
 }
 
 // Leaves the body alone.
