@@ -15,6 +15,7 @@ class NoExchange final : public net::Exchange {
     const net::Request& request() const override { return request_; }
     Task<Result<std::string_view>> read_body() override { co_return std::string_view(); }
     void limit_body(std::uint64_t) override {}
+    void wait_for_body() override {}
     Task<bool> respond(int, std::string_view, std::string, net::HeaderList) override { co_return true; }
     Task<bool> begin(int, std::string_view, net::HeaderList, std::optional<std::uint64_t>) override {
         co_return true;
