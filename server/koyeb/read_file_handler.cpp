@@ -6,8 +6,7 @@
 #include <chrono>
 #include <optional>
 
-#include "base/base64.hpp"
-#include "base/json_escape.hpp"
+#include "koyeb/encoded_text.hpp"
 #include "koyeb/file_request.hpp"
 #include "koyeb/handlers.hpp"
 #include "platform/readiness.hpp"
@@ -107,30 +106,9 @@ Task<Result<std::size_t>> read_piece(Context& context, const OpenedRead& first, 
     return context.file_pool.run_on(first.file.path, job);
 }
 
-class ContentText {
-  public:
-    explicit ContentText(bool base64) : base64_(base64) {}
-    void append(std::string& out, std::string_view bytes) {
-        if (base64_) {
-            encoder_.append(out, bytes);
-        } else {
-            escaper_.append(out, bytes);
-        }
-    }
-    void finish(std::string& out) {
-        if (base64_) {
-            encoder_.finish(out);
-        } else {
-            escaper_.finish(out);
-        }
-        out += base64_ ? "\",\"encoding\":\"base64\"}\n" : "\",\"encoding\":\"utf-8\"}\n";
-    }
-
-  private:
-    bool base64_;
-    Base64Encoder encoder_;
-    JsonEscaper escaper_{JsonCharset::utf8};
-};
+const char* content_end(bool base64) {
+    return base64 ? "\",\"encoding\":\"base64\"}\n" : "\",\"encoding\":\"utf-8\"}\n";
+}
 
 std::size_t piece_size(const ReadRequest& request, std::uint64_t done) {
     if (!request.length) return kReadPiece;
@@ -138,7 +116,7 @@ std::size_t piece_size(const ReadRequest& request, std::uint64_t done) {
 }
 
 Task<> stream_rest(net::Exchange& exchange, Context& context, const ReadRequest& request, OpenedRead first) {
-    ContentText text(request.base64);
+    EncodedText text(request.base64);
     std::string out = "{\"content\":\"";
     std::string piece = std::move(first.bytes);
     std::uint64_t done = 0;
@@ -158,6 +136,7 @@ Task<> stream_rest(net::Exchange& exchange, Context& context, const ReadRequest&
         piece.resize(*count);
     }
     text.finish(out);
+    out += content_end(request.base64);
     if (co_await exchange.write(out)) co_await exchange.finish();
 }
 
@@ -192,10 +171,11 @@ Task<> handle_read_file(net::Exchange& exchange, Context& context) {
         co_await stream_rest(exchange, context, *read, std::move(begun));
         co_return;
     }
-    ContentText text(read->base64);
+    EncodedText text(read->base64);
     std::string body = "{\"content\":\"";
     text.append(body, first->bytes);
     text.finish(body);
+    body += content_end(read->base64);
     co_await exchange.respond(200, "application/json", std::move(body));
 }
 

@@ -4,9 +4,8 @@
 #include <functional>
 #include <utility>
 
-#include "base/base64.hpp"
-#include "base/json_escape.hpp"
 #include "koyeb/command_request.hpp"
+#include "koyeb/encoded_text.hpp"
 #include "koyeb/handlers.hpp"
 #include "platform/event.hpp"
 #include "platform/spool_queue.hpp"
@@ -60,21 +59,6 @@ class RunSink final : public OutputSink {
     std::function<void()> on_large_;
     bool dropping_ = false;
     bool ended_ = false;
-};
-
-// One stream's text, escaped piece by piece.
-class StreamText {
-  public:
-    explicit StreamText(bool base64) : base64_(base64) {}
-    void append(std::string& out, std::string_view bytes) {
-        base64_ ? encoder_.append(out, bytes) : escaper_.append(out, bytes);
-    }
-    void finish(std::string& out) { base64_ ? encoder_.finish(out) : escaper_.finish(out); }
-
-  private:
-    bool base64_;
-    Base64Encoder encoder_;
-    JsonEscaper escaper_{JsonCharset::utf8};
 };
 
 std::string tail_of(const CommandEnd& end, const RunSink& sink, const CommandRequest& request) {
@@ -156,7 +140,7 @@ class Answer {
     // Appends a stream, up to its end, to the text, and hands over what has gathered whenever it is a piece's
     // worth.
     Task<bool> append(SpoolQueue& queue) {
-        StreamText stream(request_.base64);
+        EncodedText stream(request_.base64);
         std::string piece;
         for (;;) {
             while (queue.size() < kPiece && !sink_.ended()) co_await sink_.more();
