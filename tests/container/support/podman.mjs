@@ -34,7 +34,10 @@ export async function must(program, args, options) {
     assert.equal(code, 0, `${program} ${args.join(' ')}: ${code}\n${stdout}${stderr}`);
     return stdout.trim();
 }
-export const podman = (...args) => must('podman', args);
+// The monitor of a container notes there that the kernel took a process of it for want of memory (a file `oom`).
+const cwd = fs.mkdtempSync('/tmp/sandbox-container-');
+process.on('exit', () => fs.rmSync(cwd, { recursive: true }));
+export const podman = (...args) => must('podman', args, { cwd });
 
 // The runner prints at the end where the daemon ran.
 export function ranIn(place) {
