@@ -1,14 +1,30 @@
 // What the daemon holds: memory, descriptors, threads, children; and what it says it has done.
 import fs from 'node:fs';
-import { memoryKb, openDescriptors } from '../blackbox/support/daemon_process.mjs';
+import { memoryKb } from '../blackbox/support/daemon_process.mjs';
 
 const count = (pid, what) => fs.readdirSync(`/proc/${pid}/${what}`).length;
 
+// What each open descriptor is, as /proc names it.
+export function descriptorsOf(pid) {
+    const directory = `/proc/${pid}/fd`;
+    return fs.readdirSync(directory).flatMap((fd) => {
+        try {
+            return [fs.readlinkSync(`${directory}/${fd}`)];
+        } catch {
+            return []; // closed since
+        }
+    });
+}
+
 export function footprint(pid) {
+    const descriptors = descriptorsOf(pid);
+    // Of the spare cgroups: as many as the last burst left, two each, at most CgroupPool::kMostSpare.
+    const ofCgroups = descriptors.filter((target) => target.startsWith('/sys/fs/cgroup/')).length;
     const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim();
     return {
         rssKb: memoryKb(pid, 'VmRSS'),
-        descriptors: openDescriptors(pid),
+        descriptors: descriptors.length - ofCgroups,
+        ofCgroups,
         threads: count(pid, 'task'),
         children: children === '' ? 0 : children.split(' ').length,
     };

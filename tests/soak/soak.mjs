@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { Daemon, delay, eventually, slow } from '../blackbox/support/daemon_process.mjs';
 import { Api } from './client.mjs';
 import { lossyProxy, lossyReader } from './faulty_wire.mjs';
-import { footprint, metric } from './footprint.mjs';
+import { descriptorsOf, footprint, metric } from './footprint.mjs';
 import { Content, Mismatch, Rng, expect } from './model.mjs';
 import { Targets } from './calls/forwarder.mjs';
 
@@ -15,6 +15,7 @@ const allKinds = ['run', 'run_streaming', 'logs', 'stdin', 'files', 'forwarder',
 // What may be more at the end than after the warm-up. An allocator keeps some of what a burst needed, hence the megabytes;
 // a sanitizer keeps much more.
 const bounds = { rssKb: slow ? Infinity : 16 * 1024, descriptors: 0, threads: 0 };
+const mostOfCgroups = 64;
 // The table keeps the last 1000 ended processes with their logs: memory grows until it is full.
 const keptProcesses = 1000;
 
@@ -137,10 +138,12 @@ async function main(soak) {
     const full = () => soak.counters.processes >= keptProcesses;
     await soak.mix(() => elapsed() < minutes * 0.2 || (!full() && elapsed() < minutes));
     const warm = await soak.settled(fresh.threads);
+    const warmDescriptors = descriptorsOf(soak.daemon.pid);
     say(`warm after ${soak.total} calls: ${megabytes(warm.rssKb)}, ${warm.descriptors} descriptors, ${warm.threads} threads`);
 
     await soak.mix(() => elapsed() < minutes);
     const end = await soak.settled(fresh.threads);
+    const endDescriptors = descriptorsOf(soak.daemon.pid);
     const text = await soak.metrics();
     const seconds = (Date.now() - began) / 1000;
     say(`checked ${soak.total} calls in ${seconds.toFixed(0)} s: ${Object.entries(soak.checked).map(([k, n]) => `${k} ${n}`).join(', ')}`);
@@ -148,8 +151,11 @@ async function main(soak) {
 
     expect([end.children, ...soak.daemon.survivors()], [0], 'processes left of commands that have ended');
     for (const [what, more] of Object.entries(bounds)) {
-        if (end[what] > warm[what] + more) throw new Mismatch(`${what}: ${end[what]} at the end, ${warm[what]} after the warm-up, bound +${more}`);
+        if (end[what] <= warm[what] + more) continue;
+        const held = what === 'descriptors' ? `\nwarm: ${warmDescriptors.sort().join(' ')}\nend: ${endDescriptors.sort().join(' ')}` : '';
+        throw new Mismatch(`${what}: ${end[what]} at the end, ${warm[what]} after the warm-up, bound +${more}${held}`);
     }
+    if (end.ofCgroups > mostOfCgroups) throw new Mismatch(`${end.ofCgroups} descriptors of spare cgroups, bound ${mostOfCgroups}`);
     expect(metric(text, 'sandbox_commands_started_total'), soak.counters.commands, 'commands started, by the metrics');
     expect(metric(text, 'sandbox_commands_running'), 0, 'commands running, by the metrics');
     expect(await soak.daemon.stop(), { code: 0, signal: null }, 'end of the daemon');
