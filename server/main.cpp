@@ -1,5 +1,6 @@
 // sandbox-executor: process set-up, configuration, and then the daemon (app/app.hpp).
 
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -41,6 +42,8 @@ void wipe_secrets(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    // The pools' threads share one arena (mallopt(3)): one each would keep what its busiest moment needed.
+    ::mallopt(M_ARENA_MAX, 2);
     sandbox::prepare_process();
     const std::uint64_t nofile_soft = sandbox::raise_descriptor_limit();
     auto get_env = [](std::string_view name) -> std::optional<std::string> {
