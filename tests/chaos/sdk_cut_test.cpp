@@ -59,8 +59,8 @@ class Gate {
             } else if (ready[1].revents != 0) {
                 const std::size_t room = std::min<std::size_t>(limit - passed_, 65536);
                 if (daemon.receive(bytes, fault_ == Fault::pause ? 1 : room) != Line::End::none) return;
+                passed_ += bytes.size();  // first: the client may be done before we go on
                 if (!client.send(bytes)) return;
-                passed_ += bytes.size();
             }
         }
     }

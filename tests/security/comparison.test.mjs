@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { eventually, slow, withDaemon } from '../blackbox/support/daemon.mjs';
+import { slow, withDaemon } from '../blackbox/support/daemon.mjs';
 
 const missing = spawnSync('valgrind', ['--version']).status !== 0;
 const skip = (slow && 'valgrind cannot run a sanitizer build') || (missing && 'no valgrind here');
@@ -18,8 +18,7 @@ async function cost(functions, token, { right = secret, envd = false } = {}) {
         `--callgrind-out-file=${file}`];
     try {
         await withDaemon({ wrapper, secret: right, env: { ENVD_PORT: '0' } }, async (daemon) => {
-            const envdPort = await eventually(() => daemon.logged('"Starting envd API"', 'port'), 'the envd port');
-            const url = envd ? `http://127.0.0.1:${envdPort}/envs` : `${daemon.url}/list_processes`;
+            const url = envd ? `http://127.0.0.1:${daemon.envdPort}/envs` : `${daemon.url}/list_processes`;
             const headers = envd ? { 'x-access-token': token } : { authorization: `Bearer ${token}` };
             for (let i = 0; i < requests; ++i) assert.equal((await fetch(url, { headers })).status, 401);
         });

@@ -8,7 +8,7 @@ import { RawSocket, rawRequest } from '../blackbox/support/raw.mjs';
 import { settings } from '../blackbox/support/settings.mjs';
 
 const d = useDaemon({ env: { ENVD_PORT: '0' } });
-const ports = (daemon) => [daemon.port, Number(daemon.logged('"Starting envd API"', 'port'))];
+const ports = (daemon) => [daemon.port, daemon.envdPort];
 const credentials = (daemon) => `Authorization: Bearer ${daemon.secret}\r\nX-Access-Token: ${daemon.secret}\r\n`;
 
 // A whole request that would leave a mark, hidden where only a confused parser takes it for one.

@@ -68,9 +68,8 @@ const contents = (dir) =>
         .map((e) => fs.readFileSync(path.join(e.parentPath ?? e.path, e.name), 'utf8'));
 
 const envd = async (method, message) => {
-    const port = d.logged('"Starting envd API"', 'port');
     const headers = { 'content-type': 'application/json', 'x-access-token': d.secret };
-    const answer = await fetch(`http://127.0.0.1:${port}/filesystem.Filesystem/${method}`, { method: 'POST', headers, body: JSON.stringify(message) });
+    const answer = await fetch(`http://127.0.0.1:${d.envdPort}/filesystem.Filesystem/${method}`, { method: 'POST', headers, body: JSON.stringify(message) });
     return answer.json();
 };
 
@@ -194,7 +193,7 @@ describe('writing', () => {
         const before = snapshot(outside);
         const dir = d.file('tree');
         tree(dir, outside);
-        const url = `http://127.0.0.1:${d.logged('"Starting envd API"', 'port')}/files?username=nobody&path=`;
+        const url = `http://127.0.0.1:${d.envdPort}/files?username=nobody&path=`;
         const headers = { 'content-type': 'application/octet-stream', 'x-access-token': d.secret };
         await swapping(path.join(dir, 'a'), path.join(dir, 'l'), async () => {
             for (let i = 0; i < rounds; ++i) {

@@ -101,7 +101,7 @@ test('the main port', async (t) => {
 });
 
 test('the envd port', async (t) => {
-    const port = Number(d.logged('"Starting envd API"', 'port'));
+    const port = d.envdPort;
     // A bearer token is no token here, not even the right one.
     for (const [, path] of calls) {
         assert.equal((await ask(port, 'POST', path, { authorization: `Bearer ${d.secret}` }, '{}')).status, 401, path);

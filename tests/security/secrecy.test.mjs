@@ -67,7 +67,7 @@ for (const how of Object.keys(given)) {
                 const own = await daemon.run(`cat /proc/${daemon.pid}/environ /proc/${daemon.pid}/cmdline | tr '\\0' '\\n'`);
                 assert.ok(!own.stdout.includes(secret), own.stdout);
                 const start = { process: { cmd: '/bin/sh', args: ['-c', 'env; tr "\\0" "\\n" < /proc/$PPID/environ'] }, stdin: false };
-                const url = `http://127.0.0.1:${daemon.logged('"Starting envd API"', 'port')}/process.Process/Start`;
+                const url = `http://127.0.0.1:${daemon.envdPort}/process.Process/Start`;
                 const headers = { 'content-type': 'application/connect+json', 'x-access-token': secret };
                 const answer = await fetch(url, { method: 'POST', headers, body: envelope(start) });
                 const text = output(parseEnvelopes(Buffer.from(await answer.arrayBuffer()))).toString();

@@ -62,7 +62,7 @@ class Soak {
         const onBody = options.fault === 'answer' ? lossyReader(new Rng(seed, 'fault').between(20, 100)) : undefined;
         const common = { secret: daemon.secret, deadlineMs, onBody };
         const api = new Api({ ...common, port: await through('wire', daemon.port) });
-        const envd = new Api({ ...common, port: Number(daemon.logged('"Starting envd API"', 'port')), headers: { 'x-access-token': daemon.secret } });
+        const envd = new Api({ ...common, port: daemon.envdPort, headers: { 'x-access-token': daemon.secret } });
         const directory = path.join(daemon.dir, 'soak');
         fs.mkdirSync(directory);
         this.targets = await new Targets().start();

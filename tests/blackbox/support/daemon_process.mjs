@@ -129,7 +129,10 @@ export class Daemon {
         return line?.match(new RegExp(`${field}="?([^\\s"]+)`))?.[1];
     }
 
+    // With the ports known: `port`, `proxyPort`, and `envdPort` where it was asked for.
     async ready() {
+        const { env = {}, args = [] } = this.options;
+        const envd = env.ENVD_PORT !== undefined || args.some((arg) => arg.startsWith('--envd-port'));
         await eventually(
             () => {
                 if (!this.running) {
@@ -137,7 +140,8 @@ export class Daemon {
                 }
                 this.port = Number(this.logged('"Starting sandbox-executor"', 'port'));
                 this.proxyPort = Number(this.logged('"Starting TCP proxy"', 'port'));
-                return this.port > 0 && this.proxyPort > 0;
+                if (envd) this.envdPort = Number(this.logged('"Starting envd API"', 'port'));
+                return this.port > 0 && this.proxyPort > 0 && (!envd || this.envdPort > 0);
             },
             `ports in the log; stderr: ${this.stderr}`,
         );

@@ -16,7 +16,6 @@ for (const name of Object.keys(process.env)) if (name.startsWith('E2B_') && !['E
 
 export async function startEnvd(env = { ENVD_INSECURE: '1' }, args = []) {
     const daemon = await startDaemon({ env: { ENVD_PORT: '0', ...env }, args });
-    daemon.envdPort = Number(daemon.logged('"Starting envd API"', 'port'));
     daemon.envdUrl = `http://127.0.0.1:${daemon.envdPort}`;
     return daemon;
 }
