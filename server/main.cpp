@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,7 +63,12 @@ int main(int argc, char** argv) {
         if (!healthy) std::fprintf(stderr, "%s\n", healthy.error().message.c_str());
         return healthy ? 0 : 1;
     }
-    sandbox::log::init(parsed ? parsed->config.log_level : sandbox::log::Level::info);
+    try {
+        sandbox::log::init(parsed ? parsed->config.log_level : sandbox::log::Level::info);
+    } catch (const std::exception& error) {  // not even one thread
+        std::fprintf(stderr, "level=ERROR msg=\"start the log: %s\"\n", error.what());
+        return 1;
+    }
     if (!parsed) sandbox::log::error(parsed.error().message);
     int code = parsed ? sandbox::run_daemon(std::move(parsed->config), nofile_soft) : 1;
     sandbox::log::flush_and_stop();

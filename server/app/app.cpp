@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 
 #include "app/entrypoint.hpp"
@@ -328,8 +329,13 @@ int run_daemon(Config config, std::uint64_t nofile_soft) {
     const auto envd_port = envd_listener ? bound_port(envd_listener.get()) : 0;
 
     // Never destroyed: when the process exits a stuck thread may still use parts of it.
-    auto* daemon = new Daemon(std::move(config), nofile_soft, std::move(*http_listener),
-                              std::move(*proxy_listener), std::move(envd_listener));
+    Daemon* daemon = nullptr;
+    try {
+        daemon = new Daemon(std::move(config), nofile_soft, std::move(*http_listener),
+                            std::move(*proxy_listener), std::move(envd_listener));
+    } catch (const std::exception& error) {  // no descriptor or thread to be had
+        return failed(Error{Errc::resource_exhausted, error.what()});
+    }
     if (Result<> ready = daemon->set_up_auth(); !ready) return failed(ready.error());
     // Only now: whoever waits for these lines may rely on everything before them.
     log::info("Starting sandbox-executor",

@@ -7,12 +7,31 @@
 #include <algorithm>
 #include <atomic>
 #include <cctype>
+#include <chrono>
+#include <future>
 #include <memory>
+#include <mutex>
 
 namespace sandbox::log {
 namespace {
 
+constexpr std::chrono::seconds kLastWords{1};
+
+// Tells when the writer has come to the flush, behind all lines before it.
+class Sink : public spdlog::sinks::stderr_sink_mt {
+  public:
+    void flush() override {
+        std::call_once(once_, [this] { flushed_.set_value(); });
+    }
+    std::future<void> flushed() { return flushed_.get_future(); }
+
+  private:
+    std::once_flag once_;
+    std::promise<void> flushed_;
+};
+
 std::atomic<int> g_level{static_cast<int>(Level::info)};
+std::shared_ptr<Sink> g_sink;
 std::shared_ptr<spdlog::async_logger> g_logger;
 std::shared_ptr<spdlog::details::thread_pool> g_writer;
 
@@ -63,17 +82,24 @@ Level level_from(std::string_view text) {
 void init(Level level) {
     g_level = static_cast<int>(level);
     g_writer = std::make_shared<spdlog::details::thread_pool>(1024, 1);
-    auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-    g_logger = std::make_shared<spdlog::async_logger>("sandbox", std::move(sink), g_writer,
+    g_sink = std::make_shared<Sink>();
+    g_logger = std::make_shared<spdlog::async_logger>("sandbox", g_sink, g_writer,
                                                       spdlog::async_overflow_policy::overrun_oldest);
     g_logger->set_level(spdlog::level::trace);
     g_logger->set_pattern("time=%Y-%m-%dT%H:%M:%S.%eZ %v", spdlog::pattern_time_type::utc);
-    g_logger->flush_on(spdlog::level::trace);
 }
 
 void flush_and_stop() {
+    if (!g_logger) return;
+    g_logger->flush();
+    if (g_sink->flushed().wait_for(kLastWords) != std::future_status::ready) {
+        // Nobody reads, and the writer waits for that: it keeps what it uses.
+        static const auto* const kept = new auto(g_writer);
+        static_cast<void>(kept);
+    }
     g_logger.reset();
-    g_writer.reset();  // Joins the thread after its queue has been written.
+    g_writer.reset();  // Joins the thread, unless it is kept.
+    g_sink.reset();
 }
 
 bool enabled(Level level) {

@@ -6,11 +6,13 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
+#include <cerrno>
 #include <condition_variable>
 #include <deque>
 #include <exception>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/log.hpp"
@@ -186,7 +188,9 @@ BlockingPool::BlockingPool(Loop& loop, std::string name, std::size_t reserved, s
     for (std::size_t i = 0; i < reserved; ++i) {
         if (!Impl::start_thread(impl_)) {
             std::lock_guard lock(impl_->mutex);
-            --impl_->count;
+            impl_->stopping = true;
+            impl_->wake.notify_all();
+            throw std::system_error(EAGAIN, std::generic_category(), "start a thread");
         }
     }
 }

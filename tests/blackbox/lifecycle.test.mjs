@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import net from 'node:net';
 import { describe, test } from 'node:test';
-import { delay, eventually, slow, startFailing, withDaemon } from './support/daemon.mjs';
+import { Daemon, delay, eventually, isRoot, slow, startFailing, withDaemon } from './support/daemon.mjs';
 import { RawSocket, rawRequest } from './support/raw.mjs';
 import { settings } from './support/settings.mjs';
 
@@ -74,6 +74,36 @@ describe('start', () => {
         }
         server.close();
     });
+    // Either it says with one line what it could not have, or it runs and ends; never half of it.
+    const scarce = {
+        descriptors: { wrapper: (n) => ['prlimit', `--nofile=${n}:${n}`], limits: [4, 8, 10, 12, 14, 16, 18, 20, 24, 28] },
+        threads: {
+            wrapper: (n) => ['setpriv', '--reuid=61998', '--regid=61998', '--clear-groups', 'prlimit', `--nproc=${n}:${n}`],
+            limits: [2, 3, 4, 5, 6, 7, 8, 9],
+            skip: !isRoot && 'needs root',
+        },
+    };
+    for (const [what, { wrapper, limits, skip }] of Object.entries(scarce)) {
+        test(`too few ${what} for a start end it with 1 and one line`, { skip }, async () => {
+            let failed = 0;
+            for (const limit of limits) {
+                const daemon = new Daemon({ wrapper: wrapper(limit) });
+                try {
+                    await eventually(() => !daemon.running || daemon.stderr.includes('Starting TCP proxy'), 'a start or an end');
+                    if (daemon.running) {
+                        assert.equal((await daemon.stop()).code, 0, `${limit}: ${daemon.stderr}`);
+                    } else {
+                        assert.equal(daemon.end.code, 1, `${limit}: ${JSON.stringify(daemon.end)} ${daemon.stderr}`);
+                        assert.match(daemon.stderr, /^(time=\S+ )?level=ERROR msg="[^\n]+\n$/, `${limit}`);
+                        ++failed;
+                    }
+                } finally {
+                    daemon.discard();
+                }
+            }
+            assert.ok(failed > 0, 'no limit was too low');
+        });
+    }
 });
 
 describe('shutdown', () => {
@@ -130,6 +160,34 @@ describe('shutdown', () => {
             await daemon.stop();
             assert.equal(fs.readFileSync(file, 'utf8'), 'bye\n');
         });
+    });
+    test('a log that nobody reads does not hold it up', async () => {
+        const daemon = new Daemon({ wrapper: ['sh', '-c', 'mkfifo log && exec "$@" 2>log', 'sh'] });
+        let log;
+        try {
+            await eventually(() => fs.existsSync(daemon.file('log')), 'the pipe');
+            log = fs.openSync(daemon.file('log'), fs.constants.O_RDWR | fs.constants.O_NONBLOCK);
+            const untilAgain = (action) => {
+                try {
+                    for (;;) action();
+                } catch (error) {
+                    assert.equal(error.code, 'EAGAIN');
+                }
+            };
+            const piece = Buffer.alloc(4096, '\n');
+            await eventually(() => {
+                untilAgain(() => (daemon.stderr += piece.toString('utf8', 0, fs.readSync(log, piece))));
+                return daemon.stderr.includes('Starting TCP proxy');
+            }, 'the start');
+            for (const size of [4096, 1]) untilAgain(() => fs.writeSync(log, piece, 0, size));
+            const { code, ms } = await timedStop(daemon);
+            assert.equal(code, 0);
+            assert.ok(ms < budget, `${ms} ms`);
+            await daemon.assertClean();
+        } finally {
+            if (log !== undefined) fs.closeSync(log);
+            daemon.discard();
+        }
     });
     test('idle connections and connections that never spoke do not hold it up', async () => {
         await withDaemon({}, async (daemon) => {
