@@ -6,6 +6,7 @@
 #include <cctype>
 #include <charconv>
 #include <cstring>
+#include <limits>
 
 #include "base/secret.hpp"
 
@@ -106,16 +107,14 @@ std::optional<BadRequest> check_request_line(std::string_view head) {
     return BadRequest{};
 }
 
+// Exactly one `chunked`. What is more than that, or an empty member of the list, others may take for
+// something else.
 bool has_chunked_coding(const Request& request, bool& unsupported) {
     bool chunked = false;
     for (const auto& [name, value] : request.headers) {
         if (name != "transfer-encoding") continue;
-        const std::vector<std::string> codings = tokens_of(value);
-        if (codings.empty()) unsupported = true;  // Others may take an empty list for chunked, or for none.
-        for (const std::string& coding : codings) {
-            if (coding != "chunked" || chunked) unsupported = true;
-            chunked = true;
-        }
+        if (chunked || lower(value) != "chunked") unsupported = true;
+        chunked = true;
     }
     return chunked && !unsupported;
 }
@@ -212,12 +211,22 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
 struct ChunkedBody::Impl {
     Impl() {
         parser.body_limit(boost::none);
+        parser.on_chunk_header(on_size);
         parser.on_chunk_body(callback);
         static constexpr std::string_view kHead = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         boost::system::error_code ec;
         parser.put(boost::asio::const_buffer(kHead.data(), kHead.size()), ec);
     }
 
+    std::uint64_t announced = 0;  // by the sizes of all chunks so far; never more than `most`
+    std::uint64_t most = 0;
+    bool too_large = false;
+    std::function<void(std::uint64_t, boost::beast::string_view, boost::system::error_code&)> on_size =
+        [this](std::uint64_t size, boost::beast::string_view, boost::system::error_code& ec) {
+            too_large = announced > most || size > most - announced;
+            if (too_large) ec = http::error::body_limit;
+            if (!too_large) announced += size;
+        };
     std::string* sink = nullptr;
     std::function<std::size_t(std::uint64_t, boost::beast::string_view, boost::system::error_code&)>
         callback = [this](std::uint64_t, boost::beast::string_view body, boost::system::error_code&) {
@@ -230,17 +239,21 @@ struct ChunkedBody::Impl {
 ChunkedBody::ChunkedBody() : impl_(std::make_unique<Impl>()) {}
 ChunkedBody::~ChunkedBody() = default;
 
-Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out) {
+Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out, std::uint64_t limit) {
+    constexpr const char* kMalformed = "malformed chunked body";
     impl_->sink = &out;
+    impl_->most = limit == 0 ? std::numeric_limits<std::uint64_t>::max() : limit;
     std::size_t taken = 0;
     while (taken < bytes.size() && !impl_->parser.is_done()) {
+        std::string_view rest = bytes.substr(taken);
         boost::system::error_code ec;
-        std::size_t count =
-            impl_->parser.put(boost::asio::const_buffer(bytes.data() + taken, bytes.size() - taken), ec);
+        std::size_t count = impl_->parser.put(boost::asio::const_buffer(rest.data(), rest.size()), ec);
         taken += count;
-        if (ec && ec != http::error::need_more) {
-            return Error{Errc::invalid_argument, "malformed chunked body", 0};
-        }
+        if (impl_->too_large) return Error{Errc::too_large, "request body too large", 0};
+        if (ec && ec != http::error::need_more) return Error{Errc::invalid_argument, kMalformed, 0};
+        // One step of the parser: the last chunk's line and the trailers.
+        if (impl_->parser.is_done() && has_bad_bytes(rest.substr(0, count)))
+            return Error{Errc::invalid_argument, kMalformed, 0};
         if (ec == http::error::need_more || count == 0) break;
     }
     return taken;

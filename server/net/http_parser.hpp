@@ -38,8 +38,9 @@ class ChunkedBody {
     ~ChunkedBody();
 
     // Takes what it can of `bytes`, appends decoded content to `out`, and returns how much was taken; done()
-    // tells whether the end was among it. Bad framing is an error.
-    Result<std::size_t> feed(std::string_view bytes, std::string& out);
+    // tells whether the end was among it. Bad framing is invalid_argument; too_large as soon as the sizes of
+    // the chunks say that the content will be more than `limit` bytes (0: any size).
+    Result<std::size_t> feed(std::string_view bytes, std::string& out, std::uint64_t limit = 0);
     bool done() const;
 
   private:

@@ -392,7 +392,7 @@ Task<Result<std::string_view>> HttpSession::next_of_body() {
                 body_done_ = piece.size() == left;
                 co_return piece;
             }
-            Result<std::size_t> taken = chunked_->feed(available, decoded_);
+            Result<std::size_t> taken = chunked_->feed(available, decoded_, body_limit_);
             if (!taken) co_return taken.error();
             consume(*taken);
             body_done_ = chunked_->done();

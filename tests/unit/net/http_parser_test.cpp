@@ -308,12 +308,31 @@ TEST(ChunkedBody, BadFraming) {
     for (const char* wire :
          {"x\r\n", "-1\r\n", "+5\r\nhello\r\n", "0x5\r\n\r\n", "5x\r\nhello\r\n0\r\n\r\n", " 5\r\nhello\r\n",
           "5\nhello\n0\n\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n",
-          "5\r\nhello\n\n0\r\n\r\n", "11111111111111111\r\nx", "\r\n", "5 \nhello\r\n0\r\n\r\n", ";\r\n"}) {
+          "5\r\nhello\n\n0\r\n\r\n", "11111111111111111\r\nx", "\r\n", "5 \nhello\r\n0\r\n\r\n", ";\r\n",
+          "0\r\nX: y\r\n folded\r\n\r\n", "0\r\nX: y\x01\r\n\r\n", "0;a\rb\r\n\r\n"}) {
         std::string text = std::string(wire) + std::string(100, '\r') + "\n";
         Fed fed = feed(text, {});
         EXPECT_FALSE(fed.ok) << wire;
         EXPECT_FALSE(fed.done) << wire;
     }
+}
+
+// Whoever announces too much is told at once, and sizes do not wrap around.
+TEST(ChunkedBody, MoreThanTheLimit) {
+    const std::string chunk = "5\r\nhello\r\n";
+    std::string out;
+    ChunkedBody at_the_limit;
+    EXPECT_TRUE(at_the_limit.feed(chunk + chunk + "0\r\n\r\n", out, 10));
+    EXPECT_TRUE(at_the_limit.done());
+    for (const char* size : {"6", "7fffffffffffffff", "fffffffffffffffb", "ffffffffffffffff"}) {
+        ChunkedBody decoder;
+        const auto fed = decoder.feed(chunk + size + "\r\n", out, 10);
+        ASSERT_FALSE(fed) << size;
+        EXPECT_EQ(fed.error().code, Errc::too_large) << size;
+    }
+    ChunkedBody without;
+    EXPECT_TRUE(without.feed("ffffffffffffffff\r\nhello", out));
+    EXPECT_FALSE(without.done());
 }
 
 }  // namespace
