@@ -7,7 +7,8 @@ import { describe, test } from 'node:test';
 import { isRoot, withDaemon } from '../blackbox/support/daemon.mjs';
 import { envelope, parseEnvelopes, output } from '../e2b/support/connect.mjs';
 
-const secret = 'VerySecretToken-4c1f8e';
+// Its own, because the whole of /proc is searched, and this test may run twice on a machine.
+const secret = `VerySecretToken-${process.pid}-4c1f8e`;
 // Everything of every process, as far as it may be read; what is found is printed.
 const search = (needle) =>
     `for p in /proc/[0-9]*; do for f in environ cmdline comm maps auxv; do ` +
