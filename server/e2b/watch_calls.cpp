@@ -174,7 +174,7 @@ Task<Reply<std::string>> create_watcher(const UnaryCall& call) {
     auto watch = co_await open_watch(call.context, call.http, call.message);
     if (!watch) co_return watch.error();
     std::string id = "w" + uuid_v4();
-    call.context.watchers.polled.emplace(id, std::move(*watch));
+    call.context.watchers.add_polled(id, std::move(*watch));
     std::string body;
     JsonWriter(body).begin_object().member("watcherId", id).end_object();
     co_return body;
@@ -185,7 +185,8 @@ Task<Reply<std::string>> get_watcher_events(const UnaryCall& call) {
     if (!id) co_return id.error();
     auto found = call.context.watchers.polled.find(*id);
     if (found == call.context.watchers.polled.end()) co_return no_watcher(*id);
-    std::shared_ptr<FileWatch> watch = found->second;
+    found->second.asked = std::chrono::steady_clock::now();
+    std::shared_ptr<FileWatch> watch = found->second.watch;
     // What a client did before it asked is in the answer.
     co_await watch->catch_up(kCatchUp);
     std::vector<FileChange> changes = watch->take();

@@ -159,6 +159,22 @@ test('watchers that are polled', async () => {
         { code: 'not_found', message: `watcher with id ${watcherId} not found` });
 });
 
+test('watchers that are forgotten make room: the one that was not asked for the longest goes', async () => {
+    const dir = d.file('forgotten');
+    fs.mkdirSync(dir);
+    const call = (method, message) => unary(d.envdUrl, `filesystem.Filesystem/${method}`, message);
+    const create = async () => (await call('CreateWatcher', { path: dir })).json.watcherId;
+    const asked = async (watcherId) => (await call('GetWatcherEvents', { watcherId })).status;
+    const [used, forgotten] = [await create(), await create()];
+    assert.equal(await asked(used), 200);
+    const others = [];
+    while (others.length < 255) others.push(await create());
+    assert.equal(await asked(forgotten), 404);
+    assert.equal(await asked(used), 200);
+    assert.equal(await asked(others[0]), 200);
+    for (const watcherId of [used, ...others]) await call('RemoveWatcher', { watcherId });
+});
+
 test('errors and the deadline', async () => {
     await assert.rejects(sandbox.files.watchDir(d.file('missing'), () => {}), sdk.FileNotFoundError);
     fs.writeFileSync(d.file('plain'), '');
