@@ -51,6 +51,8 @@ std::string Cutter::ask(const std::string& target) {
     return test::AnswerReader(answer).answers[0].body;
 }
 
+std::size_t Cutter::at_once(const Exchange& exchange) { return exchange.alone ? 1 : kAtOnce; }
+
 // Twice, because a new connection is first accepted, and read from the next time that the loop comes around.
 void Cutter::let_it_look() {
     ask("/health");
@@ -120,9 +122,10 @@ std::vector<std::size_t> Cutter::positions(const Exchange& exchange, std::size_t
 void Cutter::cut_request(const Exchange& exchange, Fault fault, const std::vector<std::size_t>& at,
                          std::size_t size) {
     SCOPED_TRACE(exchange.name + ": the request is " + name_of(fault));
-    for (std::size_t first = 0; first < at.size(); first += kAtOnce) {
+    const std::size_t lines = at_once(exchange);
+    for (std::size_t first = 0; first < at.size(); first += lines) {
         std::vector<Case> cases;
-        for (std::size_t i = first; i < std::min(first + kAtOnce, at.size()); ++i) {
+        for (std::size_t i = first; i < std::min(first + lines, at.size()); ++i) {
             const bool whole = at[i] == size || fault == Fault::pause;
             cases.push_back(begin(exchange, whole));
             cases.back().sent = at[i];
@@ -153,9 +156,10 @@ void Cutter::cut_request(const Exchange& exchange, Fault fault, const std::vecto
 void Cutter::cut_answer(const Exchange& exchange, Fault fault, const std::vector<std::size_t>& at,
                         std::size_t size) {
     SCOPED_TRACE(exchange.name + ": the answer is " + name_of(fault));
-    for (std::size_t first = 0; first < at.size(); first += kAtOnce) {
+    const std::size_t lines = at_once(exchange);
+    for (std::size_t first = 0; first < at.size(); first += lines) {
         std::vector<Case> cases;
-        for (std::size_t i = first; i < std::min(first + kAtOnce, at.size()); ++i) {
+        for (std::size_t i = first; i < std::min(first + lines, at.size()); ++i) {
             cases.push_back(begin(exchange, true));
             const std::string request = exchange.request(cases.back().number);
             cases.back().line.send(request);
@@ -224,6 +228,10 @@ void Cutter::end(const Exchange& exchange, Case&& one, bool must_be_whole) {
             << "sent " << one.sent << ", got: " << one.received.substr(0, 2000);
     }
     ended_.push_back({one.number, one.sent, std::min(read.complete(), exchange.parts.size())});
+    if (!exchange.alone) return;
+    one.line.close();
+    let_it_look();
+    check_effects(exchange);
 }
 
 void Cutter::settle(const Exchange& exchange) {

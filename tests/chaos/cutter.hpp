@@ -63,6 +63,8 @@ class Cutter {
     void check_effects(const Exchange& exchange);
     std::string ask(const std::string& target);
 
+    static std::size_t at_once(const Exchange& exchange);
+
     const e2e::Daemon& daemon_;
     const std::size_t stride_;
     const std::size_t first_;

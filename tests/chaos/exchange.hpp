@@ -41,6 +41,7 @@ struct Exchange {
     bool endless = false;
     bool large = false;     // too long to be cut at every position
     std::size_t every = 1;  // of so many positions one is cut: more where a case costs much
+    bool alone = false;     // its effects are those of the whole daemon: one case at a time, each looked at
 
     std::string request(int n) const {
         std::string all;

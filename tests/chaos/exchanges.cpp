@@ -2,64 +2,22 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <optional>
-#include <sstream>
 
 #include "census.hpp"
 #include "line.hpp"
+#include "traces.hpp"
 
 namespace sandbox::chaos {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string six_digits(int n) {
-    char text[16];
-    std::snprintf(text, sizeof text, "%06d", n);
-    return text;
-}
-
-std::optional<std::string> content(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) return std::nullopt;
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-}
-
-void put(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-
-// A file that is to hold `wanted`, and held `before` (nothing: was not there).
-Effect file_effect(const std::string& path, const std::string& wanted,
-                   const std::optional<std::string>& before = std::nullopt) {
-    const auto found = content(path);
-    if (found == before) return Effect::absent;
-    return found == wanted ? Effect::done : Effect::torn;
-}
-
-Effect gone_effect(bool gone) { return gone ? Effect::done : Effect::absent; }
-
-bool is_alive(pid_t pid) {
-    const auto stat = content("/proc/" + std::to_string(pid) + "/stat");
-    return stat && stat->find(") Z") == std::string::npos;
-}
-
-std::string json_text(const std::string& body, const std::string& name) {
-    const std::string key = "\"" + name + "\":";
-    std::size_t at = body.find(key);
-    if (at == std::string::npos) return {};
-    at += key.size();
-    const bool quoted = body[at] == '"';
-    if (quoted) ++at;
-    return body.substr(at, body.find_first_of(quoted ? "\"" : ",}", at) - at);
-}
 
 }  // namespace
 
@@ -84,25 +42,12 @@ std::string Stage::get(const std::string& target) const {
     return "GET " + target + " HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer s\r\n\r\n";
 }
 
-std::string Stage::rpc(const std::string& method, const std::string& json, bool stream) const {
-    std::string body = json;
-    if (stream) {
-        const auto size = static_cast<unsigned>(json.size());
-        const char head[] = {0, static_cast<char>(size >> 24U), static_cast<char>(size >> 16U),
-                             static_cast<char>(size >> 8U), static_cast<char>(size)};
-        body.insert(0, head, sizeof head);
-    }
-    return "POST /" + method + " HTTP/1.1\r\nHost: h\r\nX-Access-Token: s\r\nContent-Type: application/" +
-           (stream ? "connect+json" : "json") + "\r\nContent-Length: " + std::to_string(body.size()) +
-           "\r\n\r\n" + body;
-}
-
 std::string Stage::trace(const std::string& name, int n) const {
     return directory_ / (name + "-" + six_digits(n));
 }
 
-std::string Stage::ask(const std::string& request) const {
-    const Line line = Line::connect(daemon_.port());
+std::string Stage::ask(const std::string& request, int port) const {
+    const Line line = Line::connect(port == 0 ? daemon_.port() : port);
     std::string answer;
     line.send(request);
     while (test::AnswerReader(answer).complete() == 0 && line.receive(answer) == Line::End::none) continue;
@@ -120,14 +65,13 @@ void Stage::kill(const Process& process) {
     if (process.pid > 0 && is_alive(process.pid)) ::kill(process.pid, SIGKILL);
 }
 
-// ---------------------------------------------------------------- the Koyeb dialect
-
 std::vector<Exchange> Stage::koyeb_exchanges() {
     std::vector<Exchange> list;
     add_commands(list);
     add_processes(list);
     add_files(list);
     add_file_changes(list);
+    add_bindings(list);
     add_others(list);
     for (Exchange& exchange : list) exchange.port = daemon_.port();
     return list;
@@ -210,20 +154,25 @@ void Stage::add_commands(std::vector<Exchange>& list) {
     list.push_back(old);
 }
 
-// A signal or an end for a process: one that is always the same when it must not arrive, else a new one.
-// `told` is what the daemon says of a process that was reached.
-void Stage::add_targets(std::vector<Exchange>& list, const std::string& name, const std::string& members,
-                        const std::string& told) {
+// What reaches a process: one that is always the same when it must not arrive, else a new one. `told` is what
+// the daemon says of a process that was reached.
+Exchange Stage::target_exchange(const std::string& name, const std::string& command,
+                                const ForProcess& request, const std::string& told, bool end_by_themselves) {
     auto targets = std::make_shared<std::map<int, Process>>();
     auto spared = std::make_shared<Process>();
-    const std::string script = R"({"cmd":"exec sleep 1000"})";
-    Part part;
-    part.request = [=, this](int n) {
-        const auto target = targets->find(n);
-        const std::string id = target == targets->end() ? std::string(36, '0') : target->second.id;
-        return post("/" + name, "{\"id\":\"" + id + "\"" + members + "}");
+    auto start_tagged = [=, this](int n) {
+        const std::string tag = name + six_digits(n);
+        Process process = start("{" + command + R"(,"tag":")" + tag + "\"}");
+        process.tag = tag;
+        return process;
     };
-    part.expected = "\"success\":true";
+    Part part;
+    part.request = [=](int n) {
+        const auto target = targets->find(n);
+        if (target != targets->end()) return request(target->second);
+        return request({std::string(36, '0'), 0, name + six_digits(0)});
+    };
+    part.expected = "";
     part.effect = [=, this](int n) {
         const std::string answer = ask(get("/get_process?id=" + targets->at(n).id));
         EXPECT_NE(answer.find("\"exit_code\""), std::string::npos) << answer;
@@ -231,15 +180,44 @@ void Stage::add_targets(std::vector<Exchange>& list, const std::string& name, co
     };
     Exchange exchange{name, 0, {part}};
     exchange.every = 3;
-    exchange.prepare = [=, this](int n, bool sent) {
-        if (!sent && !is_alive(spared->pid)) *spared = start(script);
-        (*targets)[n] = sent ? start(script) : *spared;
+    exchange.prepare = [=](int n, bool sent) {
+        if (!sent && !is_alive(spared->pid)) *spared = start_tagged(n);
+        (*targets)[n] = sent ? start_tagged(n) : *spared;
     };
-    // By SIGKILL, which is nobody else's here.
+    // By SIGKILL, which is nobody else's here; but for those that end by themselves once they are reached.
     exchange.finish = [=] {
+        const auto reached_ends = [&](const auto& target) {
+            return target.second.pid == spared->pid || !is_alive(target.second.pid);
+        };
+        EXPECT_TRUE(!end_by_themselves || comes_to_pass([&] {
+            return std::all_of(targets->begin(), targets->end(), reached_ends);
+        })) << name
+            << " did not reach all";
         for (const auto& [n, process] : *targets) kill(process);
     };
-    list.push_back(exchange);
+    return exchange;
+}
+
+// A line for the process that writes what it reads.
+Exchange Stage::input_exchange(const std::string& name, const std::function<std::string(int)>& request,
+                               const std::string& expected) {
+    Part input;
+    input.request = request;
+    input.expected = expected;
+    input.effect = [this](int n) {
+        const std::string lines = "\n" + content(directory_ / "stdin").value_or("");
+        if (lines.size() % 7 != 1) return Effect::torn;
+        return gone_effect(lines.find("\n" + six_digits(n) + "\n") != std::string::npos);
+    };
+    Exchange sending{name, 0, {input}};
+    // What was sent before is in the file when this is; another number each time.
+    sending.finish = [this] {
+        const std::string last = six_digits(--last_line_);
+        ask(post("/send_stdin", R"({"id":")" + running_.id + R"(","data":")" + last + R"(\n"})"));
+        EXPECT_TRUE(
+            comes_to_pass([&] { return content(directory_ / "stdin").value_or("").ends_with(last + "\n"); }));
+    };
+    return sending;
 }
 
 void Stage::add_processes(std::vector<Exchange>& list) {
@@ -265,27 +243,20 @@ void Stage::add_processes(std::vector<Exchange>& list) {
     follow.endless = true;
     follow.until = "\"up\"";
     list.push_back(follow);
-    add_targets(list, "kill_process", "", R"("status":"killed")");
-    add_targets(list, "signal_process", R"(,"signal":"SIGTERM")", R"("signal":"SIGTERM")");
-
-    Part input;
-    input.request = [this](int n) {
+    for (const auto& [name, members, told] :
+         {std::array{"kill_process", "", R"("status":"killed")"},
+          std::array{"signal_process", R"(,"signal":"SIGTERM")", R"("signal":"SIGTERM")"}}) {
+        auto request = [path = std::string("/") + name, more = std::string(members),
+                        this](const Process& to) {
+            return post(path, R"({"id":")" + to.id + "\"" + more + "}");
+        };
+        list.push_back(target_exchange(name, R"("cmd":"exec sleep 1000")", request, told));
+        list.back().parts[0].expected = "\"success\":true";
+    }
+    auto send = [this](int n) {
         return post("/send_stdin", R"({"id":")" + running_.id + R"(","data":")" + six_digits(n) + R"(\n"})");
     };
-    input.expected = R"("success":true,"bytes":7)";
-    input.effect = [this](int n) {
-        const std::string lines = "\n" + content(directory_ / "stdin").value_or("");
-        if (lines.size() % 7 != 1) return Effect::torn;
-        return gone_effect(lines.find("\n" + six_digits(n) + "\n") != std::string::npos);
-    };
-    Exchange sending{"send_stdin", 0, {input}};
-    // What was sent before is in the file when this is; another number each time.
-    sending.finish = [this, request = input.request, last = 1'000'000]() mutable {
-        ask(request(--last));
-        const std::string end = six_digits(last) + "\n";
-        EXPECT_TRUE(comes_to_pass([&] { return content(directory_ / "stdin").value_or("").ends_with(end); }));
-    };
-    list.push_back(sending);
+    list.push_back(input_exchange("send_stdin", send, R"("success":true,"bytes":7)"));
 }
 
 void Stage::add_files(std::vector<Exchange>& list) {
@@ -391,6 +362,38 @@ void Stage::add_file_changes(std::vector<Exchange>& list) {
     });
 }
 
+// Whether a client of the forwarder comes to the target; else it is sent away.
+bool Stage::reaches_target() const {
+    const Line client = Line::connect(daemon_.proxy_port());
+    EXPECT_TRUE(client.send("?"));
+    pollfd either[2] = {{target_.fd(), POLLIN, 0}, {client.fd(), POLLIN, 0}};
+    EXPECT_GT(::poll(either, 2, static_cast<int>(std::chrono::milliseconds(kPatience).count())), 0);
+    const bool reached = either[0].revents != 0;
+    if (reached) target_.accept();
+    return reached;
+}
+
+// Whether a port is bound is seen by a client of the forwarder, after every single case.
+void Stage::add_bindings(std::vector<Exchange>& list) {
+    const std::string bind = post("/bind_port", R"({"port":")" + std::to_string(target_.port()) + "\"}");
+    const std::string unbind = post("/unbind_port", "{}");
+    auto binding = [&](const std::string& name, const std::string& request, const std::string& before,
+                       const std::string& expected, bool reached) {
+        Part part;
+        part.request = [=](int) { return request; };
+        part.expected = expected;
+        part.effect = [=, this](int) { return gone_effect(reaches_target() == reached); };
+        part.must_happen = true;
+        Exchange exchange{name, 0, {part}};
+        exchange.prepare = [=, this](int, bool) { ask(before); };
+        exchange.finish = [=, this] { ask(unbind); };  // lets pipes go
+        exchange.alone = true;
+        list.push_back(exchange);
+    };
+    binding("bind_port", bind, unbind, "\"success\":true", true);
+    binding("unbind_port", unbind, bind, "removed", false);
+}
+
 void Stage::add_others(std::vector<Exchange>& list) {
     auto plain = [&](const std::string& name, const std::string& bytes, int status,
                      const std::string& expected) {
@@ -402,8 +405,6 @@ void Stage::add_others(std::vector<Exchange>& list) {
     };
     list.push_back(plain("health", "GET /health HTTP/1.1\r\nHost: h\r\n\r\n", 200, R"({"status":"ok"})"));
     list.push_back(plain("metrics", get("/metrics"), 200, "sandbox_http_connections"));
-    list.push_back(plain("bind_port", post("/bind_port", R"({"port":"9"})"), 200, "\"port\":\"9\""));
-    list.push_back(plain("unbind_port", post("/unbind_port", "{}"), 200, "removed"));
     list.push_back(plain("unauthorized", "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", 401, "Unauthorized"));
     list.push_back(plain("not_found", get("/nothing"), 404, "404"));
     list.push_back(plain("bad_json", post("/run", "{\"cmd\":}"), 400, "Invalid request"));
@@ -421,98 +422,6 @@ void Stage::add_others(std::vector<Exchange>& list) {
         if (wanted) pipelined.parts.push_back(exchange.parts[0]);
     }
     list.push_back(pipelined);
-}
-
-// ---------------------------------------------------------------- the envd dialect
-
-std::vector<Exchange> Stage::envd_exchanges() {
-    std::vector<Exchange> list;
-    auto add = [&](const std::string& name, std::function<std::string(int)> request,
-                   const std::string& expected, std::function<Effect(int)> effect = nullptr) -> Exchange& {
-        Part part;
-        part.request = std::move(request);
-        part.expected = expected;
-        part.effect = std::move(effect);
-        Exchange exchange{"envd_" + name, envd_port_, {part}};
-        list.push_back(exchange);
-        return list.back();
-    };
-    auto fixed = [](const std::string& bytes) { return [=](int) { return bytes; }; };
-    const std::string token = " HTTP/1.1\r\nHost: h\r\nX-Access-Token: s\r\n";
-    add("health", fixed("GET /health" + token + "\r\n"), "").parts[0].status = 204;
-    add("envs", fixed("GET /envs" + token + "\r\n"), "E2B_SANDBOX");
-    add("list", fixed(rpc("process.Process/List", "{}")), "\"processes\"");
-    const std::string small = directory_ / "small";
-    add("stat", fixed(rpc("filesystem.Filesystem/Stat", R"({"path":")" + small + "\"}")), "\"size\"");
-    add("list_dir", fixed(rpc("filesystem.Filesystem/ListDir", R"({"path":"/etc/ssl"})")), "certs");
-    add("download", fixed("GET /files?path=" + small + token + "\r\n"), "small content\n");
-    Exchange& large =
-        add("download_large", fixed("GET /files?path=" + (directory_ / "large") + token + "\r\n"),
-            std::string(600'000U, 'l'));
-    large.large = true;
-
-    add(
-        "make_dir",
-        [this](int n) {
-            return rpc("filesystem.Filesystem/MakeDir", R"({"path":")" + trace("envd_mkdir", n) + "\"}");
-        },
-        "\"entry\"", [this](int n) { return gone_effect(fs::is_directory(trace("envd_mkdir", n))); });
-    Exchange& move = add(
-        "move",
-        [this](int n) {
-            return rpc("filesystem.Filesystem/Move", R"({"source":")" + trace("envd_move", n) +
-                                                         R"(","destination":")" + trace("envd_move", n) +
-                                                         ".to\"}");
-        },
-        "\"entry\"",
-        [this](int n) {
-            const std::string at = trace("envd_move", n);
-            return fs::exists(at) == fs::exists(at + ".to") ? Effect::torn
-                                                            : file_effect(at + ".to", "content");
-        });
-    move.prepare = [this](int n, bool) { put(trace("envd_move", n), "content"); };
-    Exchange& remove = add(
-        "remove",
-        [this](int n) {
-            return rpc("filesystem.Filesystem/Remove", R"({"path":")" + trace("envd_remove", n) + "\"}");
-        },
-        "{}", [this](int n) { return gone_effect(!fs::exists(trace("envd_remove", n))); });
-    remove.prepare = [this](int n, bool) { put(trace("envd_remove", n), "content"); };
-
-    Exchange& upload = add(
-        "upload",
-        [this, token](int n) {
-            const std::string body =
-                "--b\r\nContent-Disposition: form-data; name=\"file\"; "
-                "filename=\"f\"\r\n\r\nnew\r\n--b--\r\n";
-            return "POST /files?path=" + trace("envd_upload", n) + token +
-                   "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: " +
-                   std::to_string(body.size()) + "\r\n\r\n" + body;
-        },
-        "\"path\"", [this](int n) { return file_effect(trace("envd_upload", n), "new", "old content"); });
-    upload.parts[0].surplus = 2;  // the line break behind the last boundary
-    upload.prepare = [this](int n, bool) { put(trace("envd_upload", n), "old content"); };
-
-    Exchange& started = add(
-        "start",
-        [this](int n) {
-            return rpc(
-                "process.Process/Start",
-                R"({"process":{"cmd":"/bin/sh","args":["-c","echo x>)" + trace("envd_start", n) + "\"]}}",
-                true);
-        },
-        "exit status 0", [this](int n) { return file_effect(trace("envd_start", n), "x\n"); });
-    started.parts[0].must_happen = true;
-
-    const std::string pid = R"({"process":{"pid":)" + std::to_string(running_.pid) + "}}";
-    Exchange& connected = add("connect", fixed(rpc("process.Process/Connect", pid, true)), "");
-    connected.endless = true;
-    connected.until = "\"start\"";
-    Exchange& watching =
-        add("watch", fixed(rpc("filesystem.Filesystem/WatchDir", R"({"path":"/etc/ssl"})", true)), "");
-    watching.endless = true;
-    watching.until = "\"start\"";
-    return list;
 }
 
 }  // namespace sandbox::chaos

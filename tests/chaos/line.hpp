@@ -113,6 +113,7 @@ class Listener {
         }
     }
     int port() const { return ntohs(address_.sin_port); }
+    int fd() const { return fd_.get(); }
     // The next connection; none when there is none for too long, or after stop().
     Line accept() const {
         pollfd wanted{fd_.get(), POLLIN, 0};
