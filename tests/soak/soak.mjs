@@ -55,7 +55,8 @@ class Soak {
         this.wires = [];
         const through = async (kind, port) => {
             if (options.fault !== kind) return port;
-            const proxy = await lossyProxy(port, new Rng(seed, 'fault').between(50_000, 200_000));
+            const at = new Rng(seed, 'fault').between(50_000, 200_000);
+            const proxy = await lossyProxy(port, at, kind === 'wire' ? 'Content-Type: application/json' : undefined);
             this.wires.push(proxy);
             return proxy.address().port;
         };
