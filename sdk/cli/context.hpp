@@ -97,6 +97,8 @@ std::string join_path(const std::string& directory, const std::string& name);
 std::string base_name(std::string path);
 std::string joined(const std::vector<std::string>& words);
 
+// Call it first: a stream that was closed would lend its number to the next socket, and get our output.
+void open_standard_streams();
 // Writes all of it or throws; `fd` is 1 or 2.
 void write_all(int fd, std::string_view bytes);
 void print_line(const std::string& text);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include "context.hpp"
 
@@ -128,7 +129,14 @@ class Copier {
                 skip(from, "not a file name");
                 continue;
             }
-            const sdk::FileStat itself = fs_.stat(from, false);
+            std::optional<sdk::FileStat> seen;
+            try {
+                seen = fs_.stat(from, false);
+            } catch (const sdk::SandboxFileNotFoundError&) {
+                skip(from, "gone, or its name is no UTF-8");
+                continue;
+            }
+            const sdk::FileStat& itself = *seen;
             if (itself.type == sdk::FileType::directory) {
                 if (stdfs::is_symlink(to)) {
                     skip(from, "its target is a symbolic link");

@@ -57,6 +57,17 @@ bool has_command(const CLI::App& app, const std::string& name) {
                        [&name](const CLI::App* command) { return command->get_name() == name; });
 }
 
+// CLI11's own check names the largest double there is.
+CLI::Validator seconds_check() {
+    return CLI::Validator(
+        [](std::string& text) {
+            double value = 0;
+            const bool number = CLI::detail::lexical_cast(text, value);
+            return number && value >= 0 ? std::string() : "\"" + text + "\": want seconds, 0 or more";
+        },
+        "SECONDS");
+}
+
 void add_command_options(CLI::App& command, cli::CommandOptions& options) {
     command.add_option("-w,--workdir", options.cwd, "Working directory inside the sandbox");
     command.add_option("-e,--env", options.env, "Environment variable K=V; can be repeated")
@@ -64,7 +75,7 @@ void add_command_options(CLI::App& command, cli::CommandOptions& options) {
         ->allow_extra_args(false);
     command.add_option("-u,--user", options.user, "User name or number");
     command.add_option("--timeout", options.timeout, "Seconds after which the whole process tree is ended")
-        ->check(CLI::NonNegativeNumber);
+        ->check(seconds_check());
     command.add_flag("-c,--shell", options.shell, "The words are a text for the shell");
 }
 
@@ -138,6 +149,7 @@ int guarded(const std::function<int()>& action, int failure_code) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    cli::open_standard_streams();
     CLI::App app{"Runs commands and moves files in a sandbox.", "sandbox"};
     app.formatter(std::make_shared<Help>());
     app.footer(kFooter);
@@ -256,7 +268,7 @@ int main(int argc, char** argv) {
     double wait_seconds = 0;
     CLI::App* health =
         app.add_subcommand("health", "Whether the sandbox is ready; exits with 1 when it is not");
-    health->add_option("--wait", wait_seconds, "Seconds to wait for it")->check(CLI::NonNegativeNumber);
+    health->add_option("--wait", wait_seconds, "Seconds to wait for it")->check(seconds_check());
     health->callback([&] { action = [&] { return run_health(context, wait_seconds); }; });
 
     std::string for_shell;
@@ -276,7 +288,10 @@ int main(int argc, char** argv) {
         cli::warn("see sandbox --help");
         return cli::kUsage;
     } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? cli::kOk : cli::kUsage;
+        if (error.get_exit_code() == 0) return app.exit(error) == 0 ? cli::kOk : cli::kUsage;
+        cli::warn(error.what());
+        cli::warn("see sandbox --help");
+        return cli::kUsage;
     }
     context.info.verify_certificate = !insecure;
     return guarded(action, failure_code);

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +15,15 @@ const koyeb::sandbox::ConnectionInfo& Context::checked_info() const {
 }
 
 koyeb::sandbox::Sandbox Context::connect() const { return koyeb::sandbox::Sandbox::connect(checked_info()); }
+
+void open_standard_streams() {
+    // open(2) gives the lowest number that is free. One end only: what was closed stays an error to use.
+    for (int fd = ::open("/dev/null", O_RDONLY); fd >= 0; fd = ::open("/dev/null", O_RDONLY)) {
+        if (fd <= STDERR_FILENO) continue;
+        ::close(fd);
+        break;
+    }
+}
 
 void write_all(int fd, std::string_view bytes) {
     while (!bytes.empty()) {

@@ -31,10 +31,22 @@ std::string staging_name(const std::string& path) {
     return path.substr(0, name) + "." + path.substr(name) + tail + ".part";
 }
 
+// A file without a name where `staged` is to be, or -1. It wants /proc to get its name.
+int open_nameless(const std::string& staged) {
+    if (staged.empty() || ::access("/proc/self/fd", X_OK) != 0) return -1;
+    const std::size_t slash = staged.rfind('/');
+    const std::string directory = slash == std::string::npos ? "." : staged.substr(0, slash + 1);
+    return ::open(directory.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+}
+
 }  // namespace
 
 LocalFile::LocalFile(const std::string& path, int flags)
     : path_(path), fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+    if (fd_ < 0) fail("open", errno);
+}
+
+LocalFile::LocalFile(std::string path, Opened opened) : path_(std::move(path)), fd_(opened.fd) {
     if (fd_ < 0) fail("open", errno);
 }
 
@@ -78,6 +90,11 @@ void LocalFile::write(std::string_view bytes) {
     }
 }
 
+void LocalFile::link(const std::string& name) {
+    const std::string self = "/proc/self/fd/" + std::to_string(fd_);
+    if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) fail("link", errno);
+}
+
 void LocalFile::close() {
     const int fd = std::exchange(fd_, -1);
     if (::close(fd) != 0) fail("close", errno);
@@ -92,12 +109,17 @@ void LocalFile::fail(const char* operation, int error) const {
 }
 
 StagedFile::StagedFile(std::string path)
-    : path_(std::move(path)),
-      staged_(staging_name(path_)),
-      file_(staged_.empty() ? path_ : staged_, O_WRONLY | (staged_.empty() ? 0 : O_CREAT | O_EXCL)) {}
+    : path_(std::move(path)), staged_(staging_name(path_)), file_(path_, open_file()) {}
 
 StagedFile::~StagedFile() {
-    if (!staged_.empty()) ::unlink(staged_.c_str());
+    if (!staged_.empty() && !nameless_) ::unlink(staged_.c_str());
+}
+
+LocalFile::Opened StagedFile::open_file() {
+    if (staged_.empty()) return {::open(path_.c_str(), O_WRONLY | O_CLOEXEC)};
+    const int fd = open_nameless(staged_);
+    nameless_ = fd >= 0;
+    return {nameless_ ? fd : ::open(staged_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
 }
 
 void StagedFile::set_mode(unsigned mode) {
@@ -105,6 +127,10 @@ void StagedFile::set_mode(unsigned mode) {
 }
 
 void StagedFile::finish() {
+    if (nameless_) {
+        file_.link(staged_);
+        nameless_ = false;
+    }
     file_.close();
     if (staged_.empty()) return;
     if (::rename(staged_.c_str(), path_.c_str()) != 0)

@@ -12,6 +12,11 @@ namespace koyeb::sandbox {
 class LocalFile {
   public:
     LocalFile(const std::string& path, int flags);
+    // Takes over a descriptor for what will be `path`; a negative one is errno's error.
+    struct Opened {
+        int fd;
+    };
+    LocalFile(std::string path, Opened opened);
     ~LocalFile();
     LocalFile(const LocalFile&) = delete;
     LocalFile& operator=(const LocalFile&) = delete;
@@ -24,6 +29,8 @@ class LocalFile {
     // Back to the start. False for a pipe and its like.
     bool rewind();
     void write(std::string_view bytes);
+    // For a file without a name.
+    void link(const std::string& name);
     void close();
 
   private:
@@ -33,8 +40,9 @@ class LocalFile {
     int fd_;
 };
 
-// A local file that gets its name when it is whole; without that it is removed. What is no regular file (a
-// device, a pipe) cannot be replaced and is written in place.
+// A local file that gets its name when it is whole, and is gone without that: also after a kill, where the
+// file system has files without a name (O_TMPFILE). What is no regular file (a device, a pipe) cannot be
+// replaced and is written in place.
 class StagedFile {
   public:
     explicit StagedFile(std::string path);
@@ -48,8 +56,11 @@ class StagedFile {
     void finish();
 
   private:
+    LocalFile::Opened open_file();
+
     std::string path_;
-    std::string staged_;  // empty: in place, or done
+    std::string staged_;  // the name beside it; empty: in place, or done
+    bool nameless_ = false;
     LocalFile file_;
 };
 

@@ -63,6 +63,38 @@ TEST(Cli, ExecPassesStandardInput) {
     EXPECT_EQ(cli({"exec", "--", "cat"}, "ignored").out, "");
 }
 
+// The number of a closed stream must not go to a socket, which would get our output then.
+TEST(Cli, ClosedStandardStreams) {
+    const auto ran = [](const std::string& redirected) {
+        return e2e::run_program({"sh", "-c", "exec \"$0\" exec -- echo hi " + redirected, SANDBOX_CLI},
+                                daemon().client_variables());
+    };
+    EXPECT_EQ(ran("<&-").out, "hi\n");
+    EXPECT_EQ(ran("2>&-").out, "hi\n");
+    const Ran closed = ran(">&-");
+    EXPECT_EQ(closed.code, 125);
+    EXPECT_NE(closed.err.find("Bad file descriptor"), std::string::npos) << closed.err;
+}
+
+TEST(Cli, WrongUsageIsToldInOneForm) {
+    const std::vector<std::vector<std::string>> cases = {{"exec", "--timeout", "-1", "true"},
+                                                         {"exec", "--timeout", "soon", "true"},
+                                                         {"health", "--wait", "-1"},
+                                                         {"expose", "99999"},
+                                                         {"cp", "one"},
+                                                         {"completion", "tcsh"},
+                                                         {"ls", "--no-such-option"},
+                                                         {"no-such-command"},
+                                                         {"logs"}};
+    for (const std::vector<std::string>& words : cases) {
+        const Ran ran = cli(words);
+        EXPECT_EQ(ran.code, 2) << words[0];
+        EXPECT_EQ(ran.err.rfind("sandbox: ", 0), 0U) << ran.err;
+        EXPECT_LT(ran.err.size(), 200U) << ran.err;
+        EXPECT_EQ(ran.out, "");
+    }
+}
+
 TEST(Cli, Files) {
     const e2e::TempDir dir;
     EXPECT_EQ(cli({"mkdir", dir / "a", dir / "b"}).code, 0);
@@ -118,6 +150,27 @@ TEST(Cli, CopiesFilesAndDirectories) {
     EXPECT_NE(partial.err.find("skipped"), std::string::npos);
     EXPECT_EQ(cli({"cp", local / "none", ":" + remote.path()}).code, 1);
     EXPECT_EQ(cli({"cp", "a", "b"}).code, 2);
+}
+
+// JSON has no way to tell such a name back: the rest is copied all the same.
+TEST(Cli, ANameThatIsNoUtf8IsSkipped) {
+    const e2e::TempDir local;
+    const e2e::TempDir remote;
+    for (const char* name : {"a", "bad\xff", "z"}) std::ofstream(remote / name) << name;
+    const Ran ran = cli({"cp", ":" + remote.path(), local / "copy"});
+    EXPECT_EQ(ran.code, 1);
+    EXPECT_NE(ran.err.find("skipped"), std::string::npos) << ran.err;
+    EXPECT_TRUE(std::filesystem::exists(local / "copy/a"));
+    EXPECT_TRUE(std::filesystem::exists(local / "copy/z"));
+}
+
+TEST(Cli, ADownloadThatIsEndedLeavesNothing) {
+    const e2e::TempDir dir;
+    const Ran ran =
+        e2e::run_program({"timeout", "-s", "TERM", "0.5", SANDBOX_CLI, "cp", ":/dev/zero", dir / "zero"},
+                         daemon().client_variables());
+    EXPECT_EQ(ran.code, 124);
+    EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
 }
 
 // A hundred times what is held in memory at a time, there and back.
