@@ -10,6 +10,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "support/loop_fixture.hpp"
@@ -167,13 +168,17 @@ Task<> count_up(BlockingPool& pool, int& done) {
     done += co_await pool.run(job);
 }
 
-// In a process of its own: a user that may have no further thread.
+// For a process of its own: a user that may have no further thread.
+bool take_threads_away() {
+    rlimit none{0, 0};
+    return ::setresgid(65534, 65534, 65534) == 0 && ::setresuid(65534, 65534, 65534) == 0 &&
+           ::setrlimit(RLIMIT_NPROC, &none) == 0;
+}
+
 int work_without_further_threads() {
     Loop loop(1);
     BlockingPool pool(loop, "pool", 1, 8);
-    rlimit none{0, 0};
-    if (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0) return 2;
-    if (::setrlimit(RLIMIT_NPROC, &none) != 0) return 3;
+    if (!take_threads_away()) return 2;
     int done = 0;
     for (int i = 0; i < 20; ++i) spawn_task(loop, "work", count_up(pool, done));
     loop.run_for(std::chrono::seconds(20));
@@ -181,18 +186,42 @@ int work_without_further_threads() {
     return pool.threads() == 1 ? 0 : 5;
 }
 
+// A pool without a thread would take work and never do it.
+int make_without_threads() {
+    Loop loop(1);
+    if (!take_threads_away()) return 2;
+    try {
+        BlockingPool pool(loop, "pool", 1, 8);
+    } catch (const std::system_error&) {
+        return 0;
+    }
+    return 3;
+}
+
+void expect_zero_in_a_child(int (*body)()) {
+    pid_t pid = ::fork();
+    ASSERT_GE(pid, 0);
+    if (pid == 0) ::_exit(body());
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST_F(BlockingPoolTest, TheReservedThreadDoesItAllWhenNoOtherCanBeMade) {
 #if defined(__SANITIZE_THREAD__)
     GTEST_SKIP() << "ThreadSanitizer refuses threads after a fork";
 #endif
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-    pid_t pid = ::fork();
-    ASSERT_GE(pid, 0);
-    if (pid == 0) ::_exit(work_without_further_threads());
-    int status = 0;
-    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
-    ASSERT_TRUE(WIFEXITED(status));
-    EXPECT_EQ(WEXITSTATUS(status), 0);
+    expect_zero_in_a_child(work_without_further_threads);
+}
+
+TEST_F(BlockingPoolTest, WithoutItsReservedThreadItIsNotMade) {
+#if defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "ThreadSanitizer refuses threads after a fork";
+#endif
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    expect_zero_in_a_child(make_without_threads);
 }
 
 // ---- fairness between file systems; /proc and /sys stand for two that hang
