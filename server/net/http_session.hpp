@@ -1,5 +1,7 @@
 #pragma once
-// One HTTP connection. Private to net/: handlers see Exchange, the application sees HttpServer.
+// One HTTP connection. Private to net/: handlers see Exchange, the application sees HttpServer. The
+// connection and its requests are in http_session.cpp, their bodies in http_session_body.cpp, the answers in
+// http_session_answer.cpp.
 
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <chrono>
@@ -75,6 +77,8 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
 
   private:
     enum class Framing { none, length, chunked, until_close };
+    // Of a body that nobody has read; for more the connection is closed.
+    static constexpr std::uint64_t kDrainLimit = 256 * 1024;
 
     // Reading. fill() appends what the socket has to in_; false at the end of the connection.
     Task<bool> fill();

@@ -1,0 +1,91 @@
+// The body of a request.
+
+#include "net/http_session.hpp"
+
+namespace sandbox::net {
+
+Task<Result<std::string_view>> HttpSession::read_body() {
+    if (body_done_) {
+        consume(std::exchange(last_body_piece_, 0));
+        co_return std::string_view();
+    }
+    if (head_.expects_continue) {
+        head_.expects_continue = false;
+        if (in_at_ == in_.size() && !co_await send("HTTP/1.1 100 Continue\r\n\r\n")) {
+            co_return Error{Errc::cancelled, "client is gone", 0};
+        }
+    }
+    if (body_limit_ != 0 && head_.request.content_length.value_or(0) > body_limit_) {
+        close_after_ = true;
+        co_return Error{Errc::too_large, "request body too large", 0};
+    }
+    Result<std::string_view> piece = co_await next_of_body();
+    deadline_ = Clock::time_point::max();
+    if (!piece) {
+        close_after_ = true;
+        co_return piece;
+    }
+    body_read_ += piece->size();
+    if (body_limit_ != 0 && body_read_ > body_limit_) {
+        close_after_ = true;
+        co_return Error{Errc::too_large, "request body too large", 0};
+    }
+    co_return piece;
+}
+
+Task<Result<std::string_view>> HttpSession::next_of_body() {
+    consume(std::exchange(last_body_piece_, 0));
+    decoded_.clear();
+    for (;;) {
+        std::string_view available = std::string_view(in_).substr(in_at_);
+        if (!available.empty()) {
+            if (!chunked_) {
+                std::uint64_t left = *head_.request.content_length - body_read_;
+                std::string_view piece = available.substr(
+                    0, static_cast<std::size_t>(std::min<std::uint64_t>(left, available.size())));
+                last_body_piece_ = piece.size();
+                body_done_ = piece.size() == left;
+                co_return piece;
+            }
+            Result<std::size_t> taken = chunked_->feed(available, decoded_, body_limit_);
+            if (!taken) co_return taken.error();
+            consume(*taken);
+            body_done_ = chunked_->done();
+            if (!decoded_.empty() || body_done_) co_return std::string_view(decoded_);
+        }
+        if (in_at_ > 0) {
+            in_.erase(0, in_at_);
+            in_at_ = 0;
+        }
+        if (in_.size() > server_->limits.head_bytes)
+            co_return Error{Errc::invalid_argument, "malformed chunked body", 0};
+        deadline_ = Clock::now() + body_time_;
+        if (!co_await fill()) co_return Error{Errc::cancelled, "client is gone", 0};
+    }
+}
+
+// What the handler left unread stands in the way of the next request.
+Task<> HttpSession::drain_body() {
+    consume(std::exchange(last_body_piece_, 0));
+    if (body_done_ || close_after_ || gone_) {
+        if (!body_done_) close_after_ = true;
+        co_return;
+    }
+    if (head_.expects_continue || head_.request.content_length.value_or(0) > kDrainLimit) {
+        close_after_ = true;
+        co_return;
+    }
+    std::uint64_t total = 0;
+    while (!body_done_) {
+        Result<std::string_view> piece = co_await next_of_body();
+        if (piece) body_read_ += piece->size();
+        if (!piece || (total += piece->size()) > kDrainLimit) {
+            close_after_ = true;
+            break;
+        }
+    }
+    consume(std::exchange(last_body_piece_, 0));
+    deadline_ = Clock::time_point::max();
+}
+
+}  // namespace sandbox::net
