@@ -99,13 +99,12 @@ Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchan
         Result<> filled = fill_terminal(body->fields, body->has_large, *request);
         if (!filled) failure = filled.error();
     }
+    Result<bool> encoded = wants_base64(body->fields, "stdin_encoding");
+    if (!failure && !encoded) failure = encoded.error();
     if (!failure && body->has_large) {
         request->spec.stdin_mode = StdinMode::pipe;
         request->stdin_bytes = std::move(body->large);
-        Result<bool> encoded = wants_base64(body->fields, "stdin_encoding");
-        if (!encoded) {
-            failure = encoded.error();
-        } else if (*encoded) {
+        if (*encoded) {
             auto decoded = co_await decode_base64(context, std::move(request->stdin_bytes));
             if (!decoded) {
                 failure = Error{decoded.error().code, "stdin: " + decoded.error().message, 0};
@@ -134,7 +133,7 @@ Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchan
 }
 
 Task<bool> respond_start_error(net::Exchange& exchange, const CommandError& error) {
-    if (error.kind != CommandError::Kind::not_started)
+    if (error.kind == CommandError::Kind::bad_cwd || error.kind == CommandError::Kind::bad_user)
         return net::respond_error(exchange, 400, error.error.message);
     return net::respond_error(exchange, 500, "Failed to start command: " + error.error.message);
 }
@@ -143,6 +142,13 @@ Task<> feed_stdin(std::shared_ptr<Command> command, std::unique_ptr<Spool> bytes
     std::uint64_t done = 0;
     (void)co_await command->write_stdin(*bytes, done);  // A command need not read all that it is given.
     command->close_stdin();
+}
+
+CommandEnd timed_out_at_start(const CommandSpec& spec) {
+    CommandEnd end;
+    end.timed_out = true;
+    end.duration = spec.timeout;
+    return end;
 }
 
 int told_code(const CommandEnd& end) {

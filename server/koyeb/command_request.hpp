@@ -43,6 +43,9 @@ Task<bool> respond_start_error(net::Exchange& exchange, const CommandError& erro
 // Writes `bytes` into the command's stdin and closes it. Ends early when the command reads no more.
 Task<> feed_stdin(std::shared_ptr<Command> command, std::unique_ptr<Spool> bytes);
 
+// The end of a command whose timeout passed while it was being started.
+CommandEnd timed_out_at_start(const CommandSpec& spec);
+
 // The exit code to tell: never 0 for a command that ran into its timeout.
 int told_code(const CommandEnd& end);
 

@@ -1,5 +1,9 @@
 // Background processes: start, list, look at, signal, kill, and write to.
 
+#include <algorithm>
+#include <boost/asio/post.hpp>
+
+#include "base/json_escape.hpp"
 #include "base/json_writer.hpp"
 #include "base/rfc3339.hpp"
 #include "koyeb/command_request.hpp"
@@ -32,28 +36,73 @@ std::string not_running(const ManagedProcess& process) {
     return std::string("process is not running (status: ") + state_name(process.state()) + ")";
 }
 
-// The seven documented members and no other: the Python SDK splats them into a dataclass.
-void write_list_entry(JsonWriter& writer, const ManagedProcess& process) {
-    writer.begin_object();
-    writer.member("command", process.command_text());
+constexpr std::size_t kPiece = 96 * 1024;  // of a command per write of an answer
+
+// An answer that tells commands, each of which may be megabytes long: what has gathered goes out in pieces.
+class CommandsAnswer {
+  public:
+    CommandsAnswer(net::Exchange& exchange, Loop& loop) : exchange_(exchange), loop_(loop) {}
+
+    std::string& text() { return text_; }
+    // All of these: false when the peer is gone.
+    Task<bool> member_command(std::string command) {
+        text_ += "\"command\":\"";
+        JsonEscaper escaper(JsonCharset::utf8);
+        for (std::string_view rest = command; !rest.empty();
+             rest.remove_prefix(std::min(kPiece, rest.size()))) {
+            escaper.append(text_, rest.substr(0, kPiece));
+            const bool alive = co_await flow();
+            if (!alive) co_return false;
+        }
+        escaper.finish(text_);
+        text_ += '"';
+        co_return true;
+    }
+    Task<bool> finish() {
+        if (!exchange_.answered())
+            co_return co_await exchange_.respond(200, "application/json", std::move(text_));
+        const bool alive = co_await exchange_.write(text_);
+        if (!alive) co_return false;
+        co_return co_await exchange_.finish();
+    }
+
+  private:
+    Task<bool> flow() {
+        if (text_.size() < kPiece) co_return true;
+        if (!exchange_.answered()) {
+            const bool alive = co_await exchange_.begin(200, "application/json");
+            if (!alive) co_return false;
+        }
+        const bool alive = co_await exchange_.write(text_);
+        text_.clear();
+        co_await boost::asio::post(loop_, use_task);
+        co_return alive;
+    }
+
+    net::Exchange& exchange_;
+    Loop& loop_;
+    std::string text_;
+};
+
+// The seven documented members and no other, all behind "command": the Python SDK splats them into a
+// dataclass.
+void append_list_entry(std::string& text, const ManagedProcess& process) {
+    text += ',';
+    JsonWriter writer(text);
     if (process.ended_at()) writer.member("completed_at", timestamp(*process.ended_at()));
     if (process.end()) writer.member("exit_code", told_code(*process.end()));
     writer.member("id", process.id());
     writer.member("pid", process.pid());
     writer.member("started_at", timestamp(process.started_at()));
     writer.member("status", state_name(process.state()));
-    writer.end_object();
+    text += '}';
 }
 
-std::string describe(const ManagedProcess& process) {
-    std::string body;
-    JsonWriter writer(body);
+// Everything behind "command".
+void append_details(std::string& text, const ManagedProcess& process) {
     const CommandSpec& spec = process.spec();
-    writer.begin_object();
-    writer.member("id", process.id())
-        .member("pid", process.pid())
-        .member("status", state_name(process.state()));
-    writer.member("command", process.command_text());
+    text += ',';
+    JsonWriter writer(text);
     if (!spec.args.empty()) {
         writer.key("args").begin_array();
         for (const std::string& word : spec.args) writer.value(word);
@@ -70,9 +119,7 @@ std::string describe(const ManagedProcess& process) {
         writer.member("exit_code", told_code(*process.end()));
         write_end_members(writer, *process.end(), true);
     }
-    writer.end_object();
-    body += '\n';
-    return body;
+    text += "}\n";
 }
 
 struct Target {
@@ -117,11 +164,13 @@ Task<> handle_start_process(net::Exchange& exchange, Context& context) {
     auto started = co_await context.processes.start(std::move(spec), Dialect::koyeb, request->tag);
     std::string body;
     JsonWriter writer(body);
-    if (!started && started.error().kind != CommandError::Kind::not_started) {
+    const bool failed = !started && (started.error().kind == CommandError::Kind::not_started ||
+                                     started.error().kind == CommandError::Kind::timed_out);
+    if (!started && !failed) {
         co_await respond_start_error(exchange, started.error());
         co_return;
     }
-    if (!started) {
+    if (failed) {
         writer.begin_object().member("id", "").member("pid", 0).member("status", "");
         writer.member("error", "failed to start command: " + started.error().error.message)
             .member("success", false);
@@ -142,16 +191,31 @@ Task<> handle_start_process(net::Exchange& exchange, Context& context) {
 }
 
 Task<> handle_list_processes(net::Exchange& exchange, Context& context) {
-    bool all = exchange.request().query("all") == "true";
-    std::string body;
-    JsonWriter writer(body);
-    writer.begin_object().key("processes").begin_array();
+    const bool all = exchange.request().query("all") == "true";
+    CommandsAnswer answer(exchange, context.loop);
+    std::string& text = answer.text();
+    text = "{\"processes\":[";
+    // Whoever reads slowly keeps nothing that the table has let go of.
+    std::vector<std::weak_ptr<ManagedProcess>> listed;
     for (const auto& process : context.processes.list()) {
-        if (all || process->dialect() == Dialect::koyeb) write_list_entry(writer, *process);
+        if (all || process->dialect() == Dialect::koyeb) listed.emplace_back(process);
     }
-    writer.end_array().end_object();
-    body += '\n';
-    co_await exchange.respond(200, "application/json", std::move(body));
+    bool first = true;
+    for (const auto& held : listed) {
+        std::shared_ptr<ManagedProcess> process = held.lock();
+        if (!process) continue;
+        std::string command = process->command_text();
+        std::string rest;
+        append_list_entry(rest, *process);
+        process.reset();
+        text += first ? "{" : ",{";
+        first = false;
+        const bool alive = co_await answer.member_command(std::move(command));
+        if (!alive) co_return;
+        text += rest;
+    }
+    text += "]}\n";
+    co_await answer.finish();
 }
 
 Task<> handle_get_process(net::Exchange& exchange, Context& context) {
@@ -165,7 +229,18 @@ Task<> handle_get_process(net::Exchange& exchange, Context& context) {
         co_await net::respond_error(exchange, 404, "process not found: " + *id);
         co_return;
     }
-    co_await exchange.respond(200, "application/json", describe(*process));
+    CommandsAnswer answer(exchange, context.loop);
+    JsonWriter writer(answer.text());
+    writer.begin_object().member("id", process->id()).member("pid", process->pid());
+    writer.member("status", state_name(process->state()));
+    answer.text() += ',';
+    // All of one moment, before the first suspension.
+    std::string details;
+    append_details(details, *process);
+    const bool alive = co_await answer.member_command(process->command_text());
+    if (!alive) co_return;
+    answer.text() += details;
+    co_await answer.finish();
 }
 
 Task<> handle_kill_process(net::Exchange& exchange, Context& context) {

@@ -77,7 +77,7 @@ Result<Start> read_start(const net::Request& request) {
     } else if (const std::string* last = request.header("last-event-id"); last != nullptr && !last->empty()) {
         std::optional<std::uint64_t> id = parse_id(*last);
         if (!id) return Error{Errc::invalid_argument, "Last-Event-ID must be a log event id", 0};
-        start.from = *id + 1;
+        start.from = *id < UINT64_MAX ? *id + 1 : *id;
     }
     if (std::optional<std::string> follow = request.query("follow")) {
         if (*follow != "true" && *follow != "false")

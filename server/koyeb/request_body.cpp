@@ -32,9 +32,15 @@ Task<bool> respond_invalid(net::Exchange& exchange, std::string detail) {
 Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context, std::string_view large_key) {
     auto body = std::make_unique<Body>();
     std::string diverted;
+    // Anew for a second member of that name: the last one counts.
+    auto begin_large = [&diverted, &context, large = &body->large] {
+        diverted.clear();
+        *large = std::make_unique<Spool>(context.file_pool, context.spill_dir, kLargeMemory);
+    };
     if (!large_key.empty()) {
-        body->large = std::make_unique<Spool>(context.file_pool, context.spill_dir, kLargeMemory);
-        body->fields.divert(std::string(large_key), [&diverted](std::string_view part) { diverted += part; });
+        begin_large();
+        auto sink = [&diverted](std::string_view part) { diverted += part; };
+        body->fields.divert(std::string(large_key), std::move(sink), begin_large);
     }
     JsonObjectScanner scanner(body->fields);
     std::optional<Error> failure;
@@ -72,7 +78,9 @@ Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context,
 Result<std::string> text_or_number(const JsonFields& fields, std::string_view key) {
     const JsonFields::Field* field = fields.find(key);
     if (field != nullptr && field->kind == ValueKind::number) return field->text;
-    return fields.string_or(key, "");
+    Result<std::string> text = fields.string_or(key, "");
+    if (!text) return Error{Errc::invalid_argument, std::string(key) + " must be a string or a number", 0};
+    return text;
 }
 
 Result<bool> wants_base64(const JsonFields& fields, std::string_view key) {

@@ -210,7 +210,16 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     // Blanks have the connection until the end.
     if (request->keepalive.count() == 0) sink->on_large([&answer] { answer.begin_early(); });
     CommandSpec spec = request->spec;
-    auto started = co_await Command::start(context.commands, std::move(spec), sink, StartRule::at_the_end);
+    PendingStart pending;
+    if (!request->keep_on_disconnect) exchange.watch_disconnect([&pending] { pending.give_up(); });
+    auto started =
+        co_await Command::start(context.commands, std::move(spec), sink, StartRule::at_the_end, &pending);
+    if (!started && started.error().kind == CommandError::Kind::timed_out) {
+        sink->end();
+        CommandEnd end = timed_out_at_start(request->spec);
+        co_await answer.finish(std::move(end));
+        co_return;
+    }
     if (!started) {
         co_await respond_start_error(exchange, started.error());
         co_return;

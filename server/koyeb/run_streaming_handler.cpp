@@ -69,7 +69,16 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
     auto sink = std::make_shared<SseSink>(writer, context.loop, options);
     CommandSpec spec = request->spec;
     // Held back until the head is out, because output may come first.
-    auto started = co_await Command::start(context.commands, std::move(spec), nullptr);
+    PendingStart pending;
+    if (!request->keep_on_disconnect) exchange.watch_disconnect([&pending] { pending.give_up(); });
+    auto started =
+        co_await Command::start(context.commands, std::move(spec), nullptr, StartRule::at_once, &pending);
+    if (!started && started.error().kind == CommandError::Kind::timed_out) {
+        append_complete_event(writer.buffer(), timed_out_at_start(request->spec), request->stats);
+        co_await writer.begin();
+        co_await writer.finish();
+        co_return;
+    }
     if (!started && started.error().kind != CommandError::Kind::not_started) {
         co_await respond_start_error(exchange, started.error());
         co_return;

@@ -74,6 +74,8 @@ Error start_error(const SpawnSpec& spec, Stage stage, int error) {
             return sys_error("setuid", error);
         case Stage::chdir:
             return sys_error("chdir " + spec.cwd, error);
+        case Stage::given_up:
+            return Error{Errc::cancelled, "given up", error};
         default:
             return sys_error("exec " + spec.program, error);
     }
@@ -104,6 +106,7 @@ ChildPlan make_plan(const SpawnSpec& spec, const std::vector<char*>& argv, const
     plan.argv = argv.data();
     plan.envp = envp.data();
     plan.cwd = spec.cwd.empty() ? nullptr : spec.cwd.c_str();
+    plan.given_up = spec.given_up;
     plan.fds[0] = spec.stdin_fd;
     plan.fds[1] = spec.stdout_fd;
     plan.fds[2] = spec.stderr_fd;

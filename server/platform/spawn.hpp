@@ -38,6 +38,9 @@ struct SpawnSpec {
     std::uint64_t nofile_soft = 0;    // RLIMIT_NOFILE soft limit for the child; 0: ours
     int oom_score_adj = 0;            // written when not 0, best effort
     int cgroup_fd = -1;  // a cgroup v2 directory to be born in (clone3 CLONE_INTO_CGROUP), best effort
+    // Set to other than 0, by any thread and atomically, it keeps the child from executing the program: for
+    // one that hangs in chdir(2). Null: none. spawn() only, and best effort.
+    const int* given_up = nullptr;
 };
 
 // Blocks until the child has executed the program or failed to. On success the child exists and its end is

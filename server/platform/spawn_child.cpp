@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 
 namespace sandbox {
@@ -130,6 +131,8 @@ SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
     }
     if (plan.cwd != nullptr && (result = raw(SYS_chdir, address(plan.cwd))) < 0)
         fail(plan, Stage::chdir, result);
+    if (plan.given_up != nullptr && __atomic_load_n(plan.given_up, __ATOMIC_ACQUIRE) != 0)
+        fail(plan, Stage::given_up, -ECANCELED);
 
     unsigned long no_signals = 0;
     raw(SYS_rt_sigprocmask, SIG_SETMASK, address(&no_signals), 0, 8);

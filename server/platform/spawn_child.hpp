@@ -10,7 +10,7 @@
 
 namespace sandbox {
 
-enum class Stage : int { none, setsid, tty, stdio, rlimit, groups, gid, uid, chdir, exec };
+enum class Stage : int { none, setsid, tty, stdio, rlimit, groups, gid, uid, chdir, given_up, exec };
 
 // Shared with the child also where its memory is a copy.
 struct ChildReport {
@@ -24,6 +24,7 @@ struct ChildPlan {
     char* const* argv;
     char* const* envp;
     const char* cwd;
+    const int* given_up;
     int fds[4];
     int oom_fd_mode;  // 0: leave
     char oom_text[8];

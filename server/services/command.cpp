@@ -3,7 +3,6 @@
 #include <array>
 #include <boost/asio/post.hpp>
 
-#include "base/uuid.hpp"
 #include "services/command_impl.hpp"
 
 namespace sandbox {
@@ -12,8 +11,6 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr Milliseconds kFirstOomLook{2};
-constexpr Milliseconds kLastOomLook{4000};
 constexpr std::size_t kReadSize = 64 * 1024;     // a pipe's default capacity: one read empties it
 constexpr std::size_t kTurnBytes = 1024 * 1024;  // then others get a turn on the loop
 constexpr int kDrainCap = 10;  // drain times after which even a busy background job does not hold up the end
@@ -49,66 +46,6 @@ class ReadBuffer {
 
 Command::Command(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Command::~Command() = default;
-
-Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::start(
-    CommandEnvironment& environment, CommandSpec spec, std::shared_ptr<OutputSink> sink, StartRule rule) {
-    std::string marker = uuid_v4();
-    const Clock::time_point asked = Clock::now();
-    environment.reaper.begin_spawn();
-    const bool launched = rule == StartRule::at_the_end && can_launch(environment, spec);
-    auto job = [&environment, &spec, &marker] { return spawn_command(environment, spec, marker); };
-    std::vector<std::string> paths;
-    if (!spec.cwd.empty()) paths.push_back(spec.cwd);
-    std::optional<SpawnOutcome> spawned;
-    std::exception_ptr failure;
-    try {
-        if (launched) {
-            spawned.emplace(launch_command(environment, spec, marker));
-        } else {
-            spawned.emplace(co_await environment.spawn_pool.run_on(std::move(paths), job));
-        }
-    } catch (...) {
-        failure = std::current_exception();
-    }
-    if (failure) {
-        environment.reaper.end_failed_spawn();
-        std::rethrow_exception(failure);
-    }
-    if (!*spawned) {
-        environment.reaper.end_failed_spawn();
-        co_return spawned->error();
-    }
-    auto impl = std::make_unique<Impl>(environment, std::move(**spawned), std::move(sink), std::move(marker));
-    std::shared_ptr<Command> self(new Command(std::move(impl)));
-    self->impl_->started = asked;
-    self->impl_->launched = launched;
-    ++environment.commands_started;
-    ++environment.commands_running;
-    environment.reaper.watch(self->pid(), [self](const ExitRecord& record) { self->on_exit(record); });
-    if (self->impl_->sink) self->start_pumps();
-    if (launched) self->raise_oom_score(kFirstOomLook);
-    if (spec.timeout.count() > 0 && !self->impl_->exit) {
-        self->impl_->timeout_timer.start(spec.timeout, [weak = std::weak_ptr(self)] {
-            auto command = weak.lock();
-            if (!command) return;
-            command->impl_->timed_out = true;
-            command->start_terminating(command->impl_->environment.kill_grace);
-        });
-    }
-    co_return self;
-}
-
-// What is launched cannot do it before its execve: it shares our memory until then, and the kernel would
-// raise ours, too (proc(5), oom_score_adj). Most are gone before the first look.
-void Command::raise_oom_score(Milliseconds pause) {
-    const int score = impl_->environment.oom_score_adj;
-    if (score == 0 || pause > kLastOomLook) return;
-    impl_->oom_timer.start(pause, [weak = std::weak_ptr(shared_from_this()), score, pause] {
-        auto command = weak.lock();
-        if (!command || command->impl_->exit) return;
-        if (!set_oom_score_of_executed(command->pid(), score)) command->raise_oom_score(pause * 4);
-    });
-}
 
 void Command::attach_sink(std::shared_ptr<OutputSink> sink) {
     impl_->sink = std::move(sink);

@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "platform/blocking_pool.hpp"
 #include "platform/cgroup.hpp"
+#include "platform/event.hpp"
 #include "platform/reaper.hpp"
 #include "platform/spawn.hpp"
 #include "platform/spool.hpp"
@@ -43,13 +44,34 @@ struct CommandSpec {
     std::string user;        // name or number; empty: the daemon's
     StdinMode stdin_mode = StdinMode::null;
     std::optional<PtySize> pty;  // a terminal instead of the three pipes
-    Milliseconds timeout{0};     // then the tree is ended and the end says timed_out; 0: none
+    // From start() on, then the tree is ended and the end says timed_out; 0: none.
+    Milliseconds timeout{0};
 };
 
 struct CommandError {
-    enum class Kind { bad_cwd, bad_user, not_started };
+    enum class Kind {
+        bad_cwd,
+        bad_user,
+        not_started,
+        timed_out,  // while it was being started: a file system hangs. It does not run
+        given_up,   // by PendingStart, likewise
+    };
     Kind kind;
     Error error;
+};
+
+// A start that is under way, for whoever may want to leave it: it can be stuck in a hung file system for
+// good. Loop thread; outlives the start() that it was given to.
+class PendingStart {
+  public:
+    // Makes start() return with Kind::given_up, unless it has returned. The command does not run; one that
+    // has come so far all the same is killed at once.
+    void give_up();
+
+  private:
+    friend class Command;
+    bool given_up_ = false;
+    Event* changed_ = nullptr;
 };
 
 // When a caller hears that a command could not be started.
@@ -107,6 +129,8 @@ struct CommandEnvironment {
     mutable ShellPath shell = {};
 };
 
+struct SpawnedCommand;
+
 class Command : public std::enable_shared_from_this<Command> {
   public:
     // Spawns. Without a sink (null) output waits in the pipes until attach_sink(). The command then lives
@@ -114,7 +138,7 @@ class Command : public std::enable_shared_from_this<Command> {
     // pointer ends nothing. Ending it is terminate()'s.
     static Task<boost::system::result<std::shared_ptr<Command>, CommandError>> start(
         CommandEnvironment& environment, CommandSpec spec, std::shared_ptr<OutputSink> sink,
-        StartRule rule = StartRule::at_once);
+        StartRule rule = StartRule::at_once, PendingStart* pending = nullptr);
     ~Command();
 
     pid_t pid() const;
@@ -159,7 +183,11 @@ class Command : public std::enable_shared_from_this<Command> {
 
   private:
     struct Impl;
+    struct Start;
     explicit Command(std::unique_ptr<Impl> impl);
+    static Task<> spawn_on_pool(std::shared_ptr<Start> start);
+    static std::shared_ptr<Command> make(CommandEnvironment& environment, SpawnedCommand spawned,
+                                         std::shared_ptr<OutputSink> sink, std::string marker, bool launched);
     void start_pumps();
     void raise_oom_score(Milliseconds pause);
     Task<> pump(StreamId stream, std::shared_ptr<Command> self);

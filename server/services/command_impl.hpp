@@ -1,6 +1,6 @@
 #pragma once
-// What a Command consists of. Private to command*.cpp: streams and the end are in command.cpp, the end of the
-// tree in command_termination.cpp, input in command_input.cpp.
+// What a Command consists of. Private to command*.cpp: the start is in command_start.cpp, streams and the end
+// are in command.cpp, the end of the tree in command_termination.cpp, input in command_input.cpp.
 
 #include <fcntl.h>
 #include <signal.h>

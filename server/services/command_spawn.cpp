@@ -217,7 +217,10 @@ SpawnOutcome connect(const CommandEnvironment& environment, const CommandSpec& s
 }  // namespace
 
 SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec,
-                           const std::string& marker) {
+                           const std::string& marker, const int* given_up) {
+    auto left = [given_up] { return __atomic_load_n(given_up, __ATOMIC_ACQUIRE) != 0; };
+    const CommandError nobody_waits{CommandError::Kind::given_up, {Errc::cancelled, "given up", ECANCELED}};
+    if (left()) return nobody_waits;  // Not even a look: that may be what hangs.
     if (!spec.cwd.empty()) {
         struct stat info {};
         bool usable = spec.cwd.find('\0') == std::string::npos;
@@ -289,9 +292,11 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
     }
     child.cwd = spec.cwd;
     child.oom_score_adj = environment.oom_score_adj;
+    child.given_up = given_up;
     SpawnOutcome outcome = connect(environment, spec, std::move(child), spawn);
     // This one may be a process that runs for days.
     if (outcome && outcome->cgroup) outcome->cgroup->close_fds();
+    if (!outcome && left()) return nobody_waits;
     return outcome;
 }
 

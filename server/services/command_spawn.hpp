@@ -20,9 +20,10 @@ struct SpawnedCommand {
 
 using SpawnOutcome = boost::system::result<SpawnedCommand, CommandError>;
 
-// `marker` is the value of kMarkerVariable. Blocks. Reads only constants of `environment`.
+// `marker` is the value of kMarkerVariable. Blocks. Reads only constants of `environment`. Once `*given_up`
+// is not 0 (an atomic of any thread) the command is not started any more: Kind::given_up.
 SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec,
-                           const std::string& marker);
+                           const std::string& marker, const int* given_up);
 
 // Whether it can be started without a look at the file system or the users: a plain command for a shell that
 // has been found before.

@@ -79,7 +79,8 @@ Result<OpenedFile> open_for_read(const std::string& path, const ReadOptions& opt
 
 Result<std::size_t> read_at(const OpenedFile& file, std::uint64_t offset, std::span<char> out) {
     if (out.empty()) return std::size_t{0};
-    if (offset > INT64_MAX) return path_error("read", file.path, EINVAL);
+    // Behind the end of any file; pread(2) would call it invalid.
+    if (offset > INT64_MAX - out.size()) return std::size_t{0};
     bool positioned = !file.is_stream();
     while (true) {
         ssize_t count = positioned

@@ -31,6 +31,14 @@ describe('write and read', () => {
         await ok('/write_file', { path: at('none'), content: null });
         await ok('/write_file', { path: 'relative-name', content: 'r' });
         assert.equal(fs.readFileSync(at('relative-name'), 'utf8'), 'r');
+        const twice = `{"path":"${at('text')}","content":"${'no'.repeat(300_000)}","content":"yes","content":"last"}`;
+        assert.deepEqual((await d.post('/write_file', twice)).json, { success: true });
+        assert.equal(fs.readFileSync(at('text'), 'utf8'), 'last', 'of two the last counts');
+        const unset = `{"path":"${at('text')}","content":"no","content":null}`;
+        assert.deepEqual((await d.post('/write_file', unset)).json, { success: true });
+        assert.equal(fs.readFileSync(at('text'), 'utf8'), '');
+        const wrong = await d.post('/write_file', `{"path":"${at('text')}","content":"no","content":1}`);
+        assert.equal(wrong.json.detail, 'content must be a string');
         const surrogate = await d.post('/write_file', `{"path":"${at('surrogate')}","content":"\\ud83d\\ude00\\ud800x"}`);
         assert.equal(surrogate.status, 200);
         assert.equal(fs.readFileSync(at('surrogate'), 'utf8'), '😀\ufffdx');
@@ -68,7 +76,10 @@ describe('write and read', () => {
         assert.equal((await read(at('digits'), { offset: 3 })).content, '3456789');
         assert.equal((await read(at('digits'), { offset: 3, length: 4 })).content, '3456');
         assert.equal((await read(at('digits'), { length: 2 })).content, '01');
-        assert.equal((await read(at('digits'), { offset: 100 })).content, '');
+        for (const offset of [100, '9223372036854775807', '9223372036854775000']) {
+            const { text } = await d.post('/read_file', `{"path":"${at('digits')}","offset":${offset}}`);
+            assert.equal(text, '{"content":"","encoding":"utf-8"}\n', `offset ${offset}`);
+        }
         assert.equal((await read(at('digits'), { length: 0 })).content, '');
         assert.equal((await d.post('/read_file', { path: at('digits'), offset: -1 })).status, 400);
     });

@@ -11,9 +11,10 @@ const gigabyte = slow ? 64_000_000 : 1_000_000_000;
 const streamed = process.env.SANDBOX_HUGE === '1' ? 10 * gigabyte : gigabyte;
 const patience = 120_000 * Math.max(1, streamed / 1e9);
 
-function assertSmall(kb) {
-    if (slow) return;
-    assert.ok(kb < 32_000, `${kb} kB`);
+function assertSmall(t, limit = 32_000) {
+    const kb = memoryKb(d.pid, 'VmHWM');
+    t.diagnostic(`${kb} kB at most`);
+    if (!slow) assert.ok(kb < limit, `${kb} kB`);
 }
 
 // Sends a request and counts, without keeping it, what comes back; `count` sees each piece.
@@ -50,16 +51,16 @@ function counter(byte) {
 }
 
 describe('a gigabyte', () => {
-    test('through /run_streaming, in one line', async () => {
+    test('through /run_streaming, in one line', async (t) => {
         const seen = counter(0x57);
         const tail = await drain(
             rawRequest('POST', '/run_streaming', d.secret, { cmd: `head -c ${streamed} /dev/zero | tr '\\0' W` }), seen.take,
         );
         assert.match(tail, /event: complete\ndata: \{"code":0,"error":false\}/);
         assert.equal(seen.wanted, streamed);
-        assertSmall(memoryKb(d.pid, 'VmHWM'));
+        assertSmall(t);
     });
-    test('through /run_streaming, in lines of 99 bytes', async () => {
+    test('through /run_streaming, in lines of 99 bytes', async (t) => {
         const size = Math.floor(streamed / 400) * 99;
         const seen = counter(0x57);
         await drain(
@@ -67,33 +68,33 @@ describe('a gigabyte', () => {
             seen.take,
         );
         assert.equal(seen.wanted, (size / 99) * 98);
-        assertSmall(memoryKb(d.pid, 'VmHWM'));
+        assertSmall(t);
     });
-    test('through /run', async () => {
+    test('through /run', async (t) => {
         const seen = counter(0x57);
         const tail = await drain(rawRequest('POST', '/run', d.secret, { cmd: `head -c ${gigabyte} /dev/zero | tr '\\0' W` }), seen.take);
         assert.match(tail, /","stderr":"","code":0\}\n/);
         assert.equal(seen.wanted, gigabyte);
-        assertSmall(memoryKb(d.pid, 'VmHWM'));
+        assertSmall(t);
         assert.deepEqual(fs.readdirSync(d.tmp), []);
     });
 });
 
-test('a large file, read as text: memory stays small', async () => {
+test('a large file, read as text: memory stays small', async (t) => {
     const size = gigabyte / 10;
     fs.writeFileSync(d.file('big'), Buffer.alloc(size, 'W'));
     const seen = counter(0x57);
     await drain(rawRequest('POST', '/read_file', d.secret, { path: d.file('big') }), seen.take);
     assert.equal(seen.wanted, size);
-    if (!slow) assert.ok(memoryKb(d.pid, 'VmHWM') < 64_000, `${memoryKb(d.pid, 'VmHWM')} kB`);
+    assertSmall(t, 64_000);
 });
 
-test('a large file, written as text: memory stays small', async () => {
+test('a large file, written as text: memory stays small', async (t) => {
     const content = 'v'.repeat(slow ? 5_000_000 : 50_000_000);
     const answer = await d.post('/write_file', { path: d.file('big-out'), content });
     assert.deepEqual(answer.json, { success: true });
     assert.equal(fs.statSync(d.file('big-out')).size, content.length);
-    if (!slow) assert.ok(memoryKb(d.pid, 'VmHWM') < 64_000, `${memoryKb(d.pid, 'VmHWM')} kB`);
+    assertSmall(t, 64_000);
 });
 
 test('many large answers that nobody reads cost little', async () => {

@@ -183,7 +183,14 @@ describe('resume', () => {
         const again = (await history(id, `&from=${nth}`)).filter((e) => e.event === 'log');
         assert.deepEqual(again, log.slice(19), 'what an event holds is fixed');
         assert.deepEqual(lines(await logs(id, '', { 'Last-Event-ID': String(log.at(-1).id) })), []);
-        assert.equal((await d.get(`/process_logs_streaming?id=${id}&from=abc`)).status, 400);
+        // Behind the end there is nothing, however far behind.
+        for (const end of ['51', '9223372036854775808', '18446744073709551614', '18446744073709551615']) {
+            assert.deepEqual(lines(await logs(id, '', { 'Last-Event-ID': end })), [], end);
+            assert.deepEqual(lines(await history(id, `&from=${end}`)), [], end);
+        }
+        for (const wrong of ['abc', '18446744073709551616', '-1', '1.5', '%201']) {
+            assert.equal((await d.get(`/process_logs_streaming?id=${id}&from=${wrong}`)).status, 400, wrong);
+        }
     });
     test('a reader cut at random places puts the whole together', async () => {
         const total = slow ? 1000 : 5000;

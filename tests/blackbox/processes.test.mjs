@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { alone, delay, eventually, finish, isAlive, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
+import { alone, delay, eventually, finish, isAlive, memoryKb, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
 import { RawSocket, rawRequest } from './support/raw.mjs';
 import { settings } from './support/settings.mjs';
 
@@ -149,6 +149,27 @@ describe('kill', () => {
         assert.ok(answers.every((a) => a.json.success === true));
         assert.deepEqual(d.survivors(), []);
     });
+});
+
+test('long commands are told whole, in pieces, and hold up nobody', { skip: !alone }, async () => {
+    // Each is more than a piece of the answer, and a character lies across every border of pieces.
+    const long = `sleep 332 # ${'x'.repeat(95)}${'\u00e4"\\'.repeat(100_000)}`;
+    const started = await Promise.all(Array.from({ length: 60 }, () => d.start(long)));
+    const before = memoryKb(d.pid, 'VmRSS');
+    const unread = await RawSocket.connect(d.port);
+    unread.write(rawRequest('GET', '/list_processes', d.secret));
+    const list = await d.list();
+    for (const { id } of started) {
+        const entry = list.find((p) => p.id === id);
+        assert.ok(entry.command === long);
+        assert.deepEqual(Object.keys(entry).sort(), ['command', 'id', 'pid', 'started_at', 'status']);
+    }
+    assert.ok((await details(started[0].id)).command === long);
+    const grown = memoryKb(d.pid, 'VmRSS') - before;
+    assert.ok(slow || grown < 16 * 1024, `${grown} KB for a list of 40 MB, twice, of which one is not read`);
+    assert.equal((await d.get('/health')).status, 200);
+    unread.close();
+    await Promise.all(started.map(({ id }) => kill(id)));
 });
 
 test('a signal from elsewhere is a failure with 128+n', async () => {

@@ -85,7 +85,7 @@ describe('requests that are refused', () => {
     test('values that make no sense', async () => {
         for (const fields of [
             { timeout: -1 }, { timeout: 1e300 }, { timeout: '1' }, { timeout: true }, { on_disconnect: 'maybe' }, { encoding: 'rot13' }, { stdin: '%%%', stdin_encoding: 'base64' },
-            { stdin: 'x', stdin_encoding: 'utf-7' }, { stdin: true }, { stdin: 1 }, { stats: 'yes' }, { user: 7 },
+            { stdin: 'x', stdin_encoding: 'utf-7' }, { stdin_encoding: 'utf-7' }, { stdin_encoding: 5 }, { stdin: true }, { stdin: 1 }, { stats: 'yes' }, { user: 7 },
         ]) {
             const answer = await d.post('/run', { cmd: 'true', ...fields });
             assert.equal(answer.status, 400, JSON.stringify(fields));
@@ -129,6 +129,8 @@ describe('directory and environment', () => {
         assert.equal(end.stdout, `ä "quoted" $x\n2||${process.env.PATH}`);
         const twice = await d.post('/run', '{"cmd":"printf %s $A","env":{"A":"1","A":"2"}}');
         assert.equal(twice.json.stdout, '2');
+        const input = await d.post('/run', '{"stdin":"1","cmd":"false","cmd":"cat","stdin":"2"}');
+        assert.deepEqual(input.json, { stdout: '2', stderr: '', code: 0 });
         assert.equal((await d.run('printf %s "$PATH"', { env: { PATH: '/bin:/usr/bin' } })).stdout, '/bin:/usr/bin');
     });
     test('commands and environments larger than 128 KiB', async () => {

@@ -60,6 +60,20 @@ class Folder {
     std::string path_;
 };
 
+TEST_F(SpawnTest, OneThatIsGivenUpExecutesNothing) {
+    Folder folder;
+    SpawnSpec spec = shell("touch " + folder.path() + "/ran");
+    int given_up = 1;
+    spec.given_up = &given_up;
+    Result<pid_t> pid = spawn(spec);
+    ASSERT_FALSE(pid);
+    EXPECT_EQ(pid.error().code, Errc::cancelled);
+    EXPECT_FALSE(std::filesystem::exists(folder.path() + "/ran"));
+    given_up = 0;
+    EXPECT_EQ(run_child(spec).status.code(), 0);
+    EXPECT_TRUE(std::filesystem::exists(folder.path() + "/ran"));
+}
+
 TEST_F(SpawnTest, EveryExitCodeIsTold) {
     for (int code = 0; code < 256; ++code) {
         Outcome outcome = run_child(shell("exit " + std::to_string(code)));

@@ -7,6 +7,7 @@
 #include <boost/asio/post.hpp>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include "support/command_fixture.hpp"
@@ -248,6 +249,41 @@ TEST_F(CommandTest, ManyAtOnce) {
         EXPECT_EQ(run((**slot)->wait(EndRule::exit_and_eof)).exit.status.code(), i);
         EXPECT_EQ(sinks[static_cast<std::size_t>(i)]->out(), std::to_string(i) + "\n");
     }
+}
+
+// All threads of the pool are stuck, as in a hung file system.
+TEST_F(CommandTest, AStartThatIsStuckCanBeLeft) {
+    std::promise<void> end_of_hang;
+    const std::shared_future<void> hang = end_of_hang.get_future().share();
+    for (int i = 0; i < 8; ++i) spawn_pool_.post([hang] { hang.wait(); });
+    Folder folder;
+    CommandSpec spec = shell("touch " + folder.path + "/ran");
+    spec.timeout = Milliseconds(50);
+    const auto before = Clock::now();
+    EXPECT_EQ(start_failure(spec).kind, CommandError::Kind::timed_out);
+    EXPECT_GE(Clock::now() - before, spec.timeout);
+
+    spec.timeout = Milliseconds(0);
+    PendingStart pending;
+    std::optional<Started> left;
+    std::optional<Started> stayed;
+    spawn_task(loop_, "start",
+               keep(Command::start(environment_, spec, nullptr, StartRule::at_once, &pending), left));
+    spec.shell_command = "exit 3";
+    spawn_task(loop_, "start", keep(Command::start(environment_, spec, nullptr), stayed));
+    drive_for(Milliseconds(20));
+    EXPECT_FALSE(left || stayed);
+    pending.give_up();
+    drive_until([&] { return left.has_value(); });
+    EXPECT_EQ(left->error().kind, CommandError::Kind::given_up);
+
+    end_of_hang.set_value();
+    drive_until([&] { return stayed.has_value(); });
+    ASSERT_TRUE(*stayed);
+    EXPECT_EQ(run((**stayed)->wait_exit()).exit.status.code(), 3);
+    EXPECT_EQ(environment_.commands_started, 1U);
+    EXPECT_FALSE(std::filesystem::exists(folder.path + "/ran"));
+    pending.give_up();  // Nothing is left to give up.
 }
 
 // ---------------------------------------------------------------- ending a tree
