@@ -17,6 +17,7 @@
 #include "app/config.hpp"
 #include "app/health_probe.hpp"
 #include "base/log.hpp"
+#include "platform/priority.hpp"
 #include "platform/signals.hpp"
 
 namespace {
@@ -46,7 +47,8 @@ int main(int argc, char** argv) {
     // The pools' threads share one arena (mallopt(3)): one each would keep what its busiest moment needed.
     ::mallopt(M_ARENA_MAX, 2);
     sandbox::prepare_process();
-    const std::uint64_t nofile_soft = sandbox::raise_descriptor_limit();
+    sandbox::Originals originals;
+    originals.nofile_soft = sandbox::raise_descriptor_limit();
     auto get_env = [](std::string_view name) -> std::optional<std::string> {
         const char* value = std::getenv(std::string(name).c_str());
         return value == nullptr ? std::nullopt : std::optional<std::string>(value);
@@ -63,6 +65,8 @@ int main(int argc, char** argv) {
         if (!healthy) std::fprintf(stderr, "%s\n", healthy.error().message.c_str());
         return healthy ? 0 : 1;
     }
+    // The command behind "--" is in our session, and gains nothing by being there.
+    if (parsed) originals.nice = sandbox::raise_own_priority(parsed->config.entrypoint.empty());
     try {
         sandbox::log::init(parsed ? parsed->config.log_level : sandbox::log::Level::info);
     } catch (const std::exception& error) {  // not even one thread
@@ -70,7 +74,7 @@ int main(int argc, char** argv) {
         return 1;
     }
     if (!parsed) sandbox::log::error(parsed.error().message);
-    int code = parsed ? sandbox::run_daemon(std::move(parsed->config), nofile_soft) : 1;
+    int code = parsed ? sandbox::run_daemon(std::move(parsed->config), originals) : 1;
     sandbox::log::flush_and_stop();
     // Without unwinding: a thread may be stuck in a hung file system, and it must not hold us up.
     std::_Exit(code);

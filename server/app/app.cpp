@@ -79,7 +79,7 @@ int oom_score_of_commands() {
 // Members in order of dependency: each uses only what stands above it.
 class Daemon {
   public:
-    Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener,
+    Daemon(Config config, Originals originals, UniqueFd http_listener, UniqueFd proxy_listener,
            UniqueFd envd_listener);
     // Blocks on the secret's file in pool mode. Before run().
     Result<> set_up_auth();
@@ -126,7 +126,7 @@ class Daemon {
     int exit_code_ = 0;
 };
 
-Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener, UniqueFd proxy_listener,
+Daemon::Daemon(Config config, Originals originals, UniqueFd http_listener, UniqueFd proxy_listener,
                UniqueFd envd_listener)
     : config_(std::move(config)),
       spill_dir_(config_.spill_dir, environment_value("TMPDIR")),
@@ -136,12 +136,13 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
                 work_pool_,
                 reaper_,
                 public_environment(),
-                nofile_soft,
+                originals.nofile_soft,
                 config_.drain,
                 config_.kill_grace,
                 null_fd_.get(),
                 cgroups_.available() ? &cgroups_ : nullptr,
-                oom_score_of_commands()},
+                oom_score_of_commands(),
+                originals.nice},
       logs_(loop_, file_pool_, spill_dir_, log_limits(config_)),
       processes_(commands_, logs_, ProcessTable::kKeepEnded, &spill_dir_),
       binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get()),
@@ -192,7 +193,7 @@ Daemon::Daemon(Config config, std::uint64_t nofile_soft, UniqueFd http_listener,
       envd_http_(
           loop_, envd_router_, [this](const net::Request& request) { return authorize_envd(request); },
           config_.http),
-      entrypoint_(loop_, spawn_pool_, reaper_, nofile_soft,
+      entrypoint_(loop_, spawn_pool_, reaper_, originals,
                   [this](int code) {
                       exit_code_ = code;
                       shutdown_.requested() ? shutdown_.poke() : shutdown_.request();
@@ -305,7 +306,7 @@ Task<> Daemon::measure_lag() {
 
 }  // namespace
 
-int run_daemon(Config config, std::uint64_t nofile_soft) {
+int run_daemon(Config config, Originals originals) {
     auto failed = [](const Error& error) {
         log::error(error.message);
         return 1;
@@ -331,7 +332,7 @@ int run_daemon(Config config, std::uint64_t nofile_soft) {
     // Never destroyed: when the process exits a stuck thread may still use parts of it.
     Daemon* daemon = nullptr;
     try {
-        daemon = new Daemon(std::move(config), nofile_soft, std::move(*http_listener),
+        daemon = new Daemon(std::move(config), originals, std::move(*http_listener),
                             std::move(*proxy_listener), std::move(envd_listener));
     } catch (const std::exception& error) {  // no descriptor or thread to be had
         return failed(Error{Errc::resource_exhausted, error.what()});

@@ -3,11 +3,12 @@
 // exit.
 
 #include "app/config.hpp"
+#include "platform/spawn.hpp"
 
 namespace sandbox {
 
-// Serves until a signal or the end of the entrypoint command. Returns the process's exit code. `nofile_soft`
-// is the descriptor limit that commands get.
-int run_daemon(Config config, std::uint64_t nofile_soft);
+// Serves until a signal or the end of the entrypoint command. Returns the process's exit code. `originals`
+// is what commands get back of what main has changed.
+int run_daemon(Config config, Originals originals);
 
 }  // namespace sandbox

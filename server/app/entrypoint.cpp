@@ -17,7 +17,7 @@ std::string value_of(const std::vector<std::pair<std::string, std::string>>& env
 
 Result<pid_t> spawn_entrypoint(const std::vector<std::string>& argv,
                                const std::vector<std::pair<std::string, std::string>>& env,
-                               std::uint64_t nofile_soft) {
+                               Originals originals) {
     Result<std::string> program = find_program(argv[0], value_of(env, "PATH"), "");
     if (!program) return program.error();
     SpawnSpec spec;
@@ -25,15 +25,16 @@ Result<pid_t> spawn_entrypoint(const std::vector<std::string>& argv,
     spec.argv = argv;
     for (const auto& [key, value] : env) spec.env.push_back(key + "=" + value);
     spec.new_session = false;
-    spec.nofile_soft = nofile_soft;
+    spec.nofile_soft = originals.nofile_soft;
+    spec.nice = originals.nice;
     return spawn(spec);
 }
 
 }  // namespace
 
-Entrypoint::Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, std::uint64_t nofile_soft,
+Entrypoint::Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, Originals originals,
                        std::function<void(int)> on_end)
-    : loop_(loop), pool_(pool), reaper_(reaper), nofile_soft_(nofile_soft), on_end_(std::move(on_end)) {}
+    : loop_(loop), pool_(pool), reaper_(reaper), originals_(originals), on_end_(std::move(on_end)) {}
 
 Task<> Entrypoint::start(std::vector<std::string> argv,
                          std::vector<std::pair<std::string, std::string>> env) {
@@ -42,7 +43,7 @@ Task<> Entrypoint::start(std::vector<std::string> argv,
     log::info("Starting customer command", {{"args", "[" + words + "]"}});
     starting_ = true;
     reaper_.begin_spawn();
-    auto job = [&] { return spawn_entrypoint(argv, env, nofile_soft_); };
+    auto job = [&] { return spawn_entrypoint(argv, env, originals_); };
     Result<pid_t> spawned = co_await pool_.run(job);
     starting_ = false;
     if (!spawned) {

@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "platform/blocking_pool.hpp"
 #include "platform/reaper.hpp"
+#include "platform/spawn.hpp"
 
 namespace sandbox {
 
@@ -19,7 +20,7 @@ namespace sandbox {
 class Entrypoint {
   public:
     // `on_end` runs once with its exit code (128+n for a signal).
-    Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, std::uint64_t nofile_soft,
+    Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, Originals originals,
                std::function<void(int)> on_end);
 
     // A command that cannot be started is logged, and the API stays up.
@@ -36,7 +37,7 @@ class Entrypoint {
     Loop& loop_;
     BlockingPool& pool_;
     Reaper& reaper_;
-    const std::uint64_t nofile_soft_;
+    const Originals originals_;
     std::function<void(int)> on_end_;
     pid_t pid_ = 0;
     std::vector<int> early_signals_;  // arrived while it was being started

@@ -113,6 +113,10 @@ ChildPlan make_plan(const SpawnSpec& spec, const std::vector<char*>& argv, const
     plan.fds[3] = spec.extra_fd;
     plan.new_session = spec.new_session;
     plan.controlling_tty = spec.controlling_tty;
+    if (spec.nice) {
+        plan.set_nice = true;
+        plan.nice = *spec.nice;
+    }
     if (spec.oom_score_adj != 0) {
         std::string text = std::to_string(spec.oom_score_adj);
         std::memcpy(plan.oom_text, text.c_str(), std::min(text.size() + 1, sizeof plan.oom_text));

@@ -23,6 +23,12 @@ struct Credentials {
     std::vector<gid_t> groups;  // supplementary groups
 };
 
+// What we have changed for ourselves and commands get back as we had it.
+struct Originals {
+    std::uint64_t nofile_soft = 0;  // RLIMIT_NOFILE soft limit; 0: unchanged
+    std::optional<int> nice;        // absent: unchanged
+};
+
 struct SpawnSpec {
     std::string program;            // path of the executable; relative to `cwd`
     std::vector<std::string> argv;  // argv[0] included
@@ -36,6 +42,7 @@ struct SpawnSpec {
     bool controlling_tty = false;     // stdin_fd is a terminal that becomes the session's own
     std::optional<Credentials> user;  // absent: ours
     std::uint64_t nofile_soft = 0;    // RLIMIT_NOFILE soft limit for the child; 0: ours
+    std::optional<int> nice;          // its nice value; absent: ours. Best effort
     int oom_score_adj = 0;            // written when not 0, best effort
     int cgroup_fd = -1;  // a cgroup v2 directory to be born in (clone3 CLONE_INTO_CGROUP), best effort
     // Set to other than 0, by any thread and atomically, it keeps the child from executing the program: for

@@ -120,6 +120,7 @@ SANDBOX_RAW void place_descriptors(const ChildPlan& plan) {
     if (plan.controlling_tty && (result = raw(SYS_ioctl, 0, TIOCSCTTY, 0)) < 0)
         fail(plan, Stage::tty, result);
     if (plan.oom_text[0] != '\0') raise_oom_score(plan);
+    if (plan.set_nice) raw(SYS_setpriority, PRIO_PROCESS, 0, plan.nice);
     if (plan.set_nofile && (result = raw(SYS_prlimit64, 0, RLIMIT_NOFILE, address(&plan.nofile), 0)) < 0) {
         fail(plan, Stage::rlimit, result);
     }

@@ -30,6 +30,8 @@ struct ChildPlan {
     char oom_text[8];
     bool new_session;
     bool controlling_tty;
+    bool set_nice;
+    int nice;
     bool change_user;
     uid_t uid;
     gid_t gid;

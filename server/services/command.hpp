@@ -122,6 +122,7 @@ struct CommandEnvironment {
     CgroupPool* cgroups = nullptr;  // null: none
     // Of commands: above our own, so that the kernel takes them first when memory is short. 0: as ours.
     int oom_score_adj = 0;
+    std::optional<int> nice = {};  // of commands; absent: ours
     std::uint64_t commands_started = 0;
     std::uint64_t commands_running = 0;
     std::uint64_t output_bytes = 0;

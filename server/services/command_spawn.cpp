@@ -164,6 +164,7 @@ template <class Start>
 SpawnOutcome connect(const CommandEnvironment& environment, const CommandSpec& spec, SpawnSpec child,
                      Start start) {
     child.nofile_soft = environment.nofile_soft;
+    child.nice = environment.nice;
 
     SpawnedCommand command;
     Terminal terminal;
