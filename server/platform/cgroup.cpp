@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <cstring>
 #include <deque>
 #include <fstream>
@@ -183,8 +184,9 @@ struct CgroupPool::Impl {
     // A write(2) by anybody has put its event into the queue before it returns.
     void note_changes() {
         alignas(inotify_event) char buffer[4096];
-        ssize_t count;
-        while (changes && (count = ::read(changes.get(), buffer, sizeof buffer)) > 0) {
+        constexpr ssize_t kRoomLeft = sizeof buffer - sizeof(inotify_event) - NAME_MAX - 1;
+        ssize_t count = changes ? sizeof buffer : 0;
+        while (count > kRoomLeft && (count = ::read(changes.get(), buffer, sizeof buffer)) > 0) {
             for (const char* at = buffer; at < buffer + count;) {
                 inotify_event event;
                 std::memcpy(&event, at, sizeof event);
@@ -260,15 +262,22 @@ std::unique_ptr<Cgroup> CgroupPool::take() {
 }
 
 void CgroupPool::give_back(std::unique_ptr<Cgroup> cgroup) {
+    if (give_back_if_empty(cgroup)) return;
     std::lock_guard lock(impl_->mutex);
-    if (cgroup->leaving()) {
-        std::erase(impl_->leftover, cgroup->path());
-        impl_->remove(cgroup->path());
-    } else if (cgroup->watch() >= 0 && impl_->spares.size() < kMostSpare && !cgroup->populated()) {
+    std::erase(impl_->leftover, cgroup->path());
+    impl_->remove(cgroup->path());
+}
+
+bool CgroupPool::give_back_if_empty(std::unique_ptr<Cgroup>& cgroup) {
+    std::lock_guard lock(impl_->mutex);
+    if (cgroup->leaving() || cgroup->populated()) return false;
+    if (cgroup->watch() >= 0 && impl_->spares.size() < kMostSpare) {
         impl_->spares.push_back(std::move(cgroup));
     } else {
         impl_->remove(cgroup->path());
+        cgroup.reset();
     }
+    return true;
 }
 
 void CgroupPool::remove_when_empty(Cgroup& cgroup) {

@@ -66,6 +66,8 @@ class CgroupPool {
     // limits) would meet the next one, and Linux 6.x kills whoever is cloned into a cgroup that was killed
     // once. Whether somebody has, inotify(7) tells; where there is none, each is used once.
     void give_back(std::unique_ptr<Cgroup> cgroup);
+    // The same if nobody lives in it. Else false, and it stays the caller's.
+    bool give_back_if_empty(std::unique_ptr<Cgroup>& cgroup);
     // Removes it when it has become empty; asking again is fine. The object stays of use until then: whoever
     // is left can be listed and killed.
     void remove_when_empty(Cgroup& cgroup);

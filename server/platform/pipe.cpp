@@ -36,16 +36,21 @@ Result<std::pair<UniqueFd, UniqueFd>> make_pipe() {
 }
 
 struct ReadEnd::Impl {
-    Descriptor descriptor;
+    Descriptor waiting;  // on `fd`, from the first wait on
+    UniqueFd fd;
 };
 
-ReadEnd::ReadEnd(Loop& loop, UniqueFd fd) : impl_(new Impl{adopt(loop, std::move(fd))}) {}
+ReadEnd::ReadEnd(Loop& loop, UniqueFd fd) : impl_(new Impl{Descriptor(loop), std::move(fd)}) {
+    int on = 1;
+    (void)::ioctl(impl_->fd.get(), FIONBIO, &on);
+}
+
 ReadEnd::~ReadEnd() { close(); }
 
 long ReadEnd::read_now(std::span<char> out) {
-    if (!impl_->descriptor.is_open()) return 0;
+    if (!impl_->fd) return 0;
     for (;;) {
-        ssize_t count = ::read(impl_->descriptor.native_handle(), out.data(), out.size());
+        ssize_t count = ::read(impl_->fd.get(), out.data(), out.size());
         if (count >= 0) return count;
         if (errno == EINTR) continue;
         return errno == EIO ? 0 : -errno;
@@ -54,31 +59,32 @@ long ReadEnd::read_now(std::span<char> out) {
 
 Task<bool> ReadEnd::readable() {
     auto impl = impl_;
-    if (!impl->descriptor.is_open()) co_return false;
+    if (!impl->fd) co_return false;
     boost::system::error_code ec;
-    co_await impl->descriptor.async_wait(asio::posix::descriptor_base::wait_read,
-                                         asio::redirect_error(use_task, ec));
+    if (!impl->waiting.is_open()) impl->waiting.assign(impl->fd.get(), ec);
+    if (ec) co_return false;
+    co_await impl->waiting.async_wait(asio::posix::descriptor_base::wait_read,
+                                      asio::redirect_error(use_task, ec));
     co_return !ec;
 }
 
 std::size_t ReadEnd::pending() const {
     int bytes = 0;
-    if (!impl_->descriptor.is_open()) return 0;
-    auto fd = impl_->descriptor.native_handle();
-    return ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+    if (!impl_->fd) return 0;
+    return ::ioctl(impl_->fd.get(), FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
 bool ReadEnd::has_writers() const {
-    if (!impl_->descriptor.is_open()) return false;
-    pollfd state{impl_->descriptor.native_handle(), 0, 0};
+    if (!impl_->fd) return false;
+    pollfd state{impl_->fd.get(), 0, 0};
     return ::poll(&state, 1, 0) == 0 || (state.revents & POLLHUP) == 0;
 }
 
-int ReadEnd::fd() const { return impl_->descriptor.is_open() ? impl_->descriptor.native_handle() : -1; }
+int ReadEnd::fd() const { return impl_->fd.get(); }
 
 void ReadEnd::close() {
-    boost::system::error_code ignored;
-    impl_->descriptor.close(ignored);
+    if (impl_->waiting.is_open()) impl_->waiting.release();
+    impl_->fd.reset();
 }
 
 struct WriteEnd::Impl {

@@ -71,11 +71,12 @@ void Command::on_exit(const ExitRecord& record) {
     impl_->exited_at = Clock::now();
     impl_->tree.leader_reaped = true;
     impl_->timeout_timer.cancel();
-    impl_->oom_timer.cancel();
+    impl_->look_timer.cancel();
     if (impl_->launched) {
         impl_->not_started = impl_->environment.launcher.ended(impl_->tree.leader);
         if (impl_->not_started) impl_->environment.shell.forget();
     }
+    attend();
     for (OutputStream& stream : impl_->streams) {
         if (!stream.at_end) stream.bytes_due = stream.bytes_read + stream.end->pending();
     }
@@ -88,9 +89,10 @@ void Command::on_exit(const ExitRecord& record) {
 Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
     Impl& impl = *self->impl_;
     OutputStream& stream = impl.stream(id);
-    for (;;) {
-        stream.waiting = true;
-        bool open = co_await stream.end->readable();
+    for (bool wait = !impl.exit;; wait = true) {
+        bool open = true;
+        stream.waiting = wait;
+        if (wait) open = co_await stream.end->readable();
         stream.waiting = false;
         if (!open) break;
         ReadBuffer buffer;

@@ -149,6 +149,9 @@ class Command : public std::enable_shared_from_this<Command> {
     bool has_pty() const;
     bool stdin_open() const;
 
+    // Whether it has ended. Suspends for some 2 ms at most, so that a command which takes less is nothing to
+    // prepare for.
+    Task<bool> is_brief();
     // Resumes as soon as the leader has ended; pipes_open is not known yet.
     Task<CommandEnd> wait_exit();
     // Resumes when the command has ended by `rule`, and any termination under way has. Any number of waiters.
@@ -190,6 +193,7 @@ class Command : public std::enable_shared_from_this<Command> {
     static std::shared_ptr<Command> make(CommandEnvironment& environment, SpawnedCommand spawned,
                                          std::shared_ptr<OutputSink> sink, std::string marker, bool launched);
     void start_pumps();
+    void attend();
     void raise_oom_score(Milliseconds pause);
     Task<> pump(StreamId stream, std::shared_ptr<Command> self);
     Task<> run_termination(std::shared_ptr<Command> self);

@@ -32,7 +32,7 @@ struct Command::Impl {
           changed(e.loop),
           timeout_timer(e.loop),
           group_timer(e.loop),
-          oom_timer(e.loop) {
+          look_timer(e.loop) {
         tree.leader = spawned.pid;
         cgroup = std::move(spawned.cgroup);
         tree.marker = std::move(marker);
@@ -62,11 +62,7 @@ struct Command::Impl {
     // may have it. Else it goes as soon as nobody lives in it; its path finds those who do until then.
     void give_back_cgroup() {
         if (!cgroup || terminating || tree_jobs > 0) return;
-        if (cgroup->populated()) {
-            environment.cgroups->remove_when_empty(*cgroup);
-        } else {
-            environment.cgroups->give_back(std::move(cgroup));
-        }
+        if (!environment.cgroups->give_back_if_empty(cgroup)) environment.cgroups->remove_when_empty(*cgroup);
     }
 
     // SIGTERM (or SIGKILL, when its time has come) to the leader's process group, once.
@@ -127,7 +123,7 @@ struct Command::Impl {
     Event changed;
     Timer timeout_timer;
     Timer group_timer;
-    Timer oom_timer;
+    Timer look_timer;
     std::chrono::steady_clock::time_point started =
         std::chrono::steady_clock::now();  // start() moves it to before the spawn
     const std::chrono::system_clock::time_point started_wall = std::chrono::system_clock::now();
@@ -137,6 +133,7 @@ struct Command::Impl {
     std::chrono::steady_clock::time_point last_output = started;
     bool timed_out = false;
     bool launched = false;
+    bool unattended = false;  // nobody reads its pipes before the first look at it, or its end
     std::optional<Error> not_started;
 
     bool terminating = false;

@@ -9,7 +9,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr Milliseconds kFirstOomLook{2};
+constexpr Milliseconds kFirstLook{2};  // at what was launched; most have ended by then
 constexpr Milliseconds kLastOomLook{4000};
 
 }  // namespace
@@ -125,8 +125,14 @@ Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::sta
     std::shared_ptr<Command> self =
         make(environment, std::move(**spawned), std::move(sink), std::move(marker), launched);
     self->impl_->started = asked;
-    if (self->impl_->sink) self->start_pumps();
-    if (launched) self->raise_oom_score(kFirstOomLook);
+    if (launched && self->impl_->sink && !self->impl_->exit) {
+        self->impl_->unattended = true;
+        self->impl_->look_timer.start(kFirstLook, [weak = std::weak_ptr(self)] {
+            if (auto command = weak.lock()) command->attend();
+        });
+    } else if (self->impl_->sink) {
+        self->start_pumps();
+    }
     if (timeout.count() > 0 && !self->impl_->exit) {
         const auto rest = std::chrono::ceil<Milliseconds>(asked + timeout - Clock::now());
         self->impl_->timeout_timer.start(std::max(rest, Milliseconds(0)), [weak = std::weak_ptr(self)] {
@@ -139,15 +145,29 @@ Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::sta
     co_return self;
 }
 
+// Waiting for a pipe costs six system calls and a wake-up before that of the end. What has ended at the first
+// look is read once instead.
+void Command::attend() {
+    if (!std::exchange(impl_->unattended, false)) return;
+    start_pumps();
+    if (!impl_->exit) raise_oom_score(kFirstLook);
+    impl_->changed.notify();
+}
+
+Task<bool> Command::is_brief() {
+    auto self = shared_from_this();
+    while (impl_->unattended) co_await impl_->changed.wait();
+    co_return impl_->exit.has_value();
+}
+
 // What is launched cannot do it before its execve: it shares our memory until then, and the kernel would
-// raise ours, too (proc(5), oom_score_adj). Most are gone before the first look.
+// raise ours, too (proc(5), oom_score_adj).
 void Command::raise_oom_score(Milliseconds pause) {
     const int score = impl_->environment.oom_score_adj;
-    if (score == 0 || pause > kLastOomLook) return;
-    impl_->oom_timer.start(pause, [weak = std::weak_ptr(shared_from_this()), score, pause] {
+    if (score == 0 || pause > kLastOomLook || set_oom_score_of_executed(pid(), score)) return;
+    impl_->look_timer.start(pause * 4, [weak = std::weak_ptr(shared_from_this()), pause] {
         auto command = weak.lock();
-        if (!command || command->impl_->exit) return;
-        if (!set_oom_score_of_executed(command->pid(), score)) command->raise_oom_score(pause * 4);
+        if (command && !command->impl_->exit) command->raise_oom_score(pause * 4);
     });
 }
 

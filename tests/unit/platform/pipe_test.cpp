@@ -73,6 +73,16 @@ TEST_F(PipeTest, ReadNowNeverBlocks) {
     EXPECT_EQ(end.read_now(buffer), 0);
 }
 
+TEST_F(PipeTest, OnlyWaitingNeedsEpoll) {
+    ReadEnd end(loop_, UniqueFd(::open("/dev/zero", O_RDONLY | O_CLOEXEC)));  // which epoll refuses
+    std::array<char, 4> buffer{};
+    EXPECT_EQ(end.read_now(buffer), 4);
+    EXPECT_FALSE(run(end.readable()));
+    EXPECT_EQ(end.read_now(buffer), 4);
+    end.close();
+    EXPECT_EQ(end.read_now(buffer), 0);
+}
+
 TEST_F(PipeTest, WritersWaitForReadersAndNothingIsLost) {
     ReadEnd reader(loop_, std::move(read_fd_));
     auto writer = std::make_unique<WriteEnd>(loop_, std::move(write_fd_));

@@ -694,6 +694,43 @@ TEST_F(CommandTest, AStartThatMayBeToldAtTheEnd) {
     EXPECT_EQ(sink_->out(), "another shell\n");
 }
 
+// Its pipes are read from the first look at it on, or at its end.
+TEST_F(CommandTest, ALaunchedCommandLosesNothingHoweverLongItTakes) {
+    complete(shell("true"));
+    struct {
+        const char* script;
+        std::size_t out;
+        const char* err;
+        bool pipes_open;
+    } cases[] = {{"seq 1 2000; echo last >&2", 8893, "last\n", false},
+                 {"head -c 1000000 /dev/zero", 1'000'000, "", false},
+                 {"echo a; sleep 0.05; echo b; echo c >&2", 4, "c\n", false},
+                 {"exec >&-; sleep 0.05; echo late >&2", 0, "late\n", false},
+                 {"sleep 1000 & echo hi", 3, "", true}};
+    for (const auto& expected : cases) {
+        for (int i = 0; i < 10; ++i) {
+            auto sink = std::make_shared<test::Collector>(loop_);
+            Started started =
+                run(Command::start(environment_, shell(expected.script), sink, StartRule::at_the_end));
+            ASSERT_TRUE(started);
+            CommandEnd ended = run((*started)->wait(EndRule::exit_and_drain));
+            EXPECT_EQ(sink->out().size(), expected.out) << expected.script;
+            EXPECT_EQ(sink->err(), expected.err) << expected.script;
+            EXPECT_EQ(ended.pipes_open, expected.pipes_open) << expected.script;
+            if (expected.pipes_open) end(*started);
+        }
+    }
+}
+
+TEST_F(CommandTest, ABriefCommandIsOneThatHasEnded) {
+    complete(shell("true"));
+    Started started = run(Command::start(environment_, shell("sleep 1000"), sink_, StartRule::at_the_end));
+    ASSERT_TRUE(started);
+    EXPECT_FALSE(run((*started)->is_brief()));
+    end(*started);
+    EXPECT_TRUE(run((*started)->is_brief()));
+}
+
 TEST_F(CommandTest, ALaunchedCommandThatIsEndedAtOnceHasItsSigterm) {
     complete(shell("true"));
     for (int i = 0; i < 20; ++i) {
