@@ -1,6 +1,7 @@
 #include "net/http_parser.hpp"
 
 #include <algorithm>
+#include <array>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <cctype>
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/byte_scan.hpp"
 #include "base/secret.hpp"
 
 namespace sandbox::net {
@@ -30,9 +32,9 @@ struct Wiped {
 struct WipedSecrets {
     http::fields& fields;
     ~WipedSecrets() {
-        auto [at, end] = fields.equal_range(http::field::authorization);
-        for (; at != end; ++at) {
-            std::string_view value = at->value();  // lies in the field's own storage
+        for (const auto& field : fields) {  // A look at all is cheaper than a search by name.
+            if (field.name() != http::field::authorization) continue;
+            std::string_view value = field.value();  // lies in the field's own storage
             ::explicit_bzero(const_cast<char*>(value.data()), value.size());
         }
     }
@@ -41,7 +43,7 @@ struct WipedSecrets {
 std::string lower(std::string_view text) {
     std::string out(text);
     std::transform(out.begin(), out.end(), out.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
     return out;
 }
 
@@ -69,27 +71,47 @@ std::vector<std::string> tokens_of(std::string_view list) {
     return tokens;
 }
 
+struct ControlBytes {
+    static bool special(char c) {
+        auto u = static_cast<unsigned char>(c);
+        return u < 0x20 || u == 0x7f;
+    }
+#if defined(__SSE2__)
+    static __m128i special(__m128i bytes) {
+        const __m128i below = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+        return _mm_or_si128(below, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f)));
+    }
+#endif
+};
+
 // RFC 9112: no bare CR or LF, no folded header, no control bytes.
 bool has_bad_bytes(std::string_view head) {
-    for (std::size_t i = 0; i < head.size(); ++i) {
+    const char* const end = head.data() + head.size();
+    for (const char* at = head.data(); (at = skip_plain<ControlBytes>(at, end)) != end; ++at) {
+        const auto i = static_cast<std::size_t>(at - head.data());
         auto c = static_cast<unsigned char>(head[i]);
         if (c == '\n') {
             if (i == 0 || head[i - 1] != '\r') return true;
             if (i + 1 < head.size() && (head[i + 1] == ' ' || head[i + 1] == '\t')) return true;
         } else if (c == '\r') {
             if (i + 1 >= head.size() || head[i + 1] != '\n') return true;
-        } else if ((c < 0x20 && c != '\t') || c == 0x7f) {
+        } else if (c != '\t') {
             return true;
         }
     }
     return false;
 }
 
+constexpr std::array<bool, 256> kHostBytes = [] {
+    std::array<bool, 256> allowed{};
+    for (std::size_t c = 0x21; c < 0x7f; ++c) allowed[c] = true;
+    for (char c : std::string_view("/\\?#@<>^`{|}\"")) allowed[static_cast<unsigned char>(c)] = false;
+    return allowed;
+}();
+
 bool is_host_value(std::string_view value) {
-    return std::all_of(value.begin(), value.end(), [](char c) {
-        auto u = static_cast<unsigned char>(c);
-        return u > 0x20 && u < 0x7f && std::string_view("/\\?#@<>^`{|}\"").find(c) == std::string_view::npos;
-    });
+    return std::all_of(value.begin(), value.end(),
+                       [](char c) { return kHostBytes[static_cast<unsigned char>(c)]; });
 }
 
 // "HTTP/2.0" and its like are told apart from garbage before Beast sees them.
