@@ -79,12 +79,13 @@ struct BlockingPool::Impl {
             delete argument;
             return false;
         }
-        pthread_setname_np(thread, self->name.substr(0, 15).c_str());
         return true;
     }
 
     static void* thread_main(void* argument) {
         std::unique_ptr<std::shared_ptr<Impl>> holder(static_cast<std::shared_ptr<Impl>*>(argument));
+        // The thread itself, for it takes one call instead of three in /proc.
+        pthread_setname_np(pthread_self(), (*holder)->name.substr(0, 15).c_str());
         (*holder)->work();
         return nullptr;
     }
