@@ -227,8 +227,7 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     const std::shared_ptr<Command>& command = *started;
     if (request->stdin_bytes)
         spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
-    const bool brief = co_await command->is_brief();
-    if (!brief && !request->keep_on_disconnect) {
+    if (!request->keep_on_disconnect) {
         exchange.watch_disconnect(
             [command, &context] { command->start_terminating(context.commands.kill_grace); });
     }
