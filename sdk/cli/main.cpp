@@ -32,7 +32,7 @@ constexpr const char* kFooter =
 class Help : public CLI::Formatter {
   public:
     std::string make_usage(const CLI::App* app, std::string name) const override {
-        static const std::map<std::string, std::string> kWords = {{"exec", "[--] COMMAND [ARG...]"},
+        static const std::map<std::string, std::string> words_of = {{"exec", "[--] COMMAND [ARG...]"},
                                                                   {"shell", "[[--] COMMAND [ARG...]]"},
                                                                   {"start", "[--] COMMAND [ARG...]"},
                                                                   {"cp", "SRC... DST"},
@@ -42,8 +42,8 @@ class Help : public CLI::Formatter {
                                                                   {"mkdir", "PATH..."},
                                                                   {"mv", "SRC DST"},
                                                                   {"kill", "[ID...]"}};
-        const auto words = kWords.find(app->get_name());
-        if (words == kWords.end()) return CLI::Formatter::make_usage(app, std::move(name));
+        const auto words = words_of.find(app->get_name());
+        if (words == words_of.end()) return CLI::Formatter::make_usage(app, std::move(name));
         return "Usage: " + name + " [OPTIONS] " + words->second + "\n";
     }
     std::string make_footer(const CLI::App* app) const override {
