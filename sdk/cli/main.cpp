@@ -33,15 +33,15 @@ class Help : public CLI::Formatter {
   public:
     std::string make_usage(const CLI::App* app, std::string name) const override {
         static const std::map<std::string, std::string> words_of = {{"exec", "[--] COMMAND [ARG...]"},
-                                                                  {"shell", "[[--] COMMAND [ARG...]]"},
-                                                                  {"start", "[--] COMMAND [ARG...]"},
-                                                                  {"cp", "SRC... DST"},
-                                                                  {"ls", "[PATH...]"},
-                                                                  {"cat", "PATH..."},
-                                                                  {"rm", "PATH..."},
-                                                                  {"mkdir", "PATH..."},
-                                                                  {"mv", "SRC DST"},
-                                                                  {"kill", "[ID...]"}};
+                                                                    {"shell", "[[--] COMMAND [ARG...]]"},
+                                                                    {"start", "[--] COMMAND [ARG...]"},
+                                                                    {"cp", "SRC... DST"},
+                                                                    {"ls", "[PATH...]"},
+                                                                    {"cat", "PATH..."},
+                                                                    {"rm", "PATH..."},
+                                                                    {"mkdir", "PATH..."},
+                                                                    {"mv", "SRC DST"},
+                                                                    {"kill", "[ID...]"}};
         const auto words = words_of.find(app->get_name());
         if (words == words_of.end()) return CLI::Formatter::make_usage(app, std::move(name));
         return "Usage: " + name + " [OPTIONS] " + words->second + "\n";

@@ -27,7 +27,7 @@ static void async() {
     info.url = url == nullptr ? "" : url;
     info.secret = secret == nullptr ? "" : secret;
     const AsyncSandbox sandbox = AsyncSandbox::connect(context.get_executor(), info);
-    const auto rethrow = [](std::exception_ptr error) {
+    const auto rethrow = [](const std::exception_ptr& error) {
         if (error) std::rethrow_exception(error);
     };
     for (int number = 1; number <= 3; ++number)

@@ -209,9 +209,11 @@ ProcessDetails decode_process(std::string_view body) {
 
 std::string error_text(std::string_view body) {
     const Json json = Json::parse(body, nullptr, false);
-    if (json.is_object())
-        for (const char* name : {"error", "message"})  // the two dialects
+    if (json.is_object()) {
+        for (const char* name : {"error", "message"}) {  // the two dialects
             if (std::string error = string_of(json, name); !error.empty()) return error;
+        }
+    }
     while (!body.empty() && (body.back() == '\n' || body.back() == '\r')) body.remove_suffix(1);
     return std::string(body.substr(0, 1000));
 }

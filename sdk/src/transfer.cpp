@@ -66,7 +66,7 @@ std::string files_target(const std::string& path, const std::string& user) {
 // The file's bytes as the body of one request. Sent again after a 503, if the file can be read again.
 Awaitable<> send_raw(AsyncClient client, LocalFile& file, std::string first, std::string remote,
                      std::uint64_t size, ProgressCallback progress) {
-    const std::shared_ptr<ClientCore> core = client.core();
+    const std::shared_ptr<ClientCore>& core = client.core();
     const std::string owner = co_await settle_owner(client, remote);
     const std::string path = co_await absolute_path(client, remote);
     std::uint64_t done = 0;

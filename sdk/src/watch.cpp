@@ -83,7 +83,7 @@ Awaitable<FileEvent> AsyncWatch::next() {
 }
 
 Awaitable<AsyncWatch> watch(AsyncClient client, std::string path, bool recursive) {
-    const std::shared_ptr<ClientCore> core = client.core();
+    const std::shared_ptr<ClientCore>& core = client.core();
     const std::string absolute = co_await absolute_path(client, path);
     const std::string message = envelope(codec::encode_watch(absolute, recursive));
     HttpRequest request = core->post("/filesystem.Filesystem/WatchDir", message, "application/connect+json");

@@ -74,9 +74,10 @@ Reply<std::string> list_directory(const std::string& path, std::uint32_t depth, 
     Result<files::Entry> start = files::stat(path, follow);
     if (!start) {
         const Error& error = start.error();
-        if (error.sys_errno == ELOOP)
+        if (error.sys_errno == ELOOP) {
             return ConnectError{Code::failed_precondition,
                                 "cyclic symlink or chain too long: " + error.message};
+        }
         if (error.code == Errc::not_found)
             return ConnectError{Code::not_found, "path not found: " + error.message};
         return internal(error.message);

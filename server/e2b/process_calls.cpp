@@ -51,7 +51,7 @@ Task<Reply<>> write_input(std::shared_ptr<ManagedProcess> process, const Message
     co_return Reply<>();
 }
 
-const char* const kEmpty = "{}";
+constexpr const char* kEmpty = "{}";
 
 }  // namespace
 
@@ -101,7 +101,7 @@ Task<Reply<std::string>> send_signal(const UnaryCall& call) {
         std::string shown = name->empty() ? "SIGNAL_UNSPECIFIED" : *name;
         co_return ConnectError{Code::unimplemented, "invalid signal: " + shown};
     }
-    std::shared_ptr<ManagedProcess> process = *found;
+    const std::shared_ptr<ManagedProcess>& process = *found;
     Result<> sent = co_await process->command().signal(signal, false);
     // Without its leader a process lasts only as long as somebody holds its pipes: this ends it.
     process->end_early();

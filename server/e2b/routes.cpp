@@ -46,7 +46,7 @@ struct PlainRow {
     bool shared = true;
 };
 
-const PlainRow kPlain[] = {
+const PlainRow plain_rows[] = {
     {"/files", {Method::get, Method::post}, handle_files},
     {"/files/compose", {Method::post}, handle_compose},
     {"/envs", {Method::get}, handle_envs},
@@ -80,7 +80,7 @@ void add_routes(net::Router& router, Context& context, RouteSet set) {
             return serve_unary(exchange, context, handler);
         });
     }
-    for (const PlainRow& row : kPlain) {
+    for (const PlainRow& row : plain_rows) {
         if (set == RouteSet::shared && !row.shared) continue;
         add(row.path, row.methods, [handler = row.handler, &context](net::Exchange& exchange) {
             return handler(exchange, context);

@@ -57,7 +57,8 @@ class BlockingPool {
 
     template <class F>
     auto run_on(std::string path, F work) {
-        std::vector<std::string> paths(1, std::move(path));
+        std::vector<std::string> paths;
+        paths.push_back(std::move(path));
         return run_on(std::move(paths), std::move(work));
     }
 

@@ -16,7 +16,7 @@ class ShellPath {
     // What `find` has found, by an earlier call when that is still there. Blocks.
     template <class Find>
     Result<std::string> get(Find find) {
-        const std::string path = known();
+        std::string path = known();
         if (!path.empty() && ::access(path.c_str(), X_OK) == 0) return path;
         Result<std::string> found = find();
         if (found) {
