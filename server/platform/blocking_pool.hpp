@@ -26,7 +26,8 @@ namespace sandbox {
 class BlockingPool {
   public:
     // `name` shows in thread lists. Signals must be blocked in the calling thread; the workers inherit that.
-    // Throws std::system_error when the reserved threads cannot be had: without one, work would wait for ever.
+    // Throws std::system_error when the reserved threads cannot be had: without one, work would wait for
+    // ever.
     BlockingPool(Loop& loop, std::string name, std::size_t reserved, std::size_t cap);
     // Abandons queued work and leaves behind threads that are stuck; the daemon is about to exit.
     ~BlockingPool();

@@ -270,13 +270,15 @@ void CgroupPool::give_back(std::unique_ptr<Cgroup> cgroup) {
 
 bool CgroupPool::give_back_if_empty(std::unique_ptr<Cgroup>& cgroup) {
     std::lock_guard lock(impl_->mutex);
-    if (cgroup->leaving() || cgroup->populated()) return false;
-    if (cgroup->watch() >= 0 && impl_->spares.size() < kMostSpare) {
+    if (cgroup->populated()) return false;
+    if (cgroup->leaving()) {
+        std::erase(impl_->leftover, cgroup->path());
+    } else if (cgroup->watch() >= 0 && impl_->spares.size() < kMostSpare) {
         impl_->spares.push_back(std::move(cgroup));
-    } else {
-        impl_->remove(cgroup->path());
-        cgroup.reset();
+        return true;
     }
+    impl_->remove(cgroup->path());
+    cgroup.reset();
     return true;
 }
 

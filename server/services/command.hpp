@@ -149,9 +149,6 @@ class Command : public std::enable_shared_from_this<Command> {
     bool has_pty() const;
     bool stdin_open() const;
 
-    // Whether it has ended. Suspends for some 2 ms at most, so that a command which takes less is nothing to
-    // prepare for.
-    Task<bool> is_brief();
     // Resumes as soon as the leader has ended; pipes_open is not known yet.
     Task<CommandEnd> wait_exit();
     // Resumes when the command has ended by `rule`, and any termination under way has. Any number of waiters.

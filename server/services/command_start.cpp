@@ -154,12 +154,6 @@ void Command::attend() {
     impl_->changed.notify();
 }
 
-Task<bool> Command::is_brief() {
-    auto self = shared_from_this();
-    while (impl_->unattended) co_await impl_->changed.wait();
-    co_return impl_->exit.has_value();
-}
-
 // What is launched cannot do it before its execve: it shares our memory until then, and the kernel would
 // raise ours, too (proc(5), oom_score_adj).
 void Command::raise_oom_score(Milliseconds pause) {

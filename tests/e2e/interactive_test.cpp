@@ -291,7 +291,8 @@ TEST(CliShell, RawModeResizeExitCodeAndRestoredTerminal) {
     terminal.resize(120, 41);
     terminal.type("while [ \"$(stty size)\" != '41 120' ]; do sleep 0.01; done; echo size is 'right'\r");
     terminal.expect("size is right\r\nready> ");
-    // Ctrl-C is the command's, not ours. An inner shell says that it runs: while it starts, the outer one may swallow it.
+    // Ctrl-C is the command's, not ours. An inner shell says that it runs: while it starts, the outer one may
+    // swallow it.
     terminal.type("sh -c 'echo sleeping; exec sleep 1000'\r");
     terminal.expect("\r\nsleeping\r\n");
     terminal.type("\x03");

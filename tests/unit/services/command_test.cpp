@@ -722,15 +722,6 @@ TEST_F(CommandTest, ALaunchedCommandLosesNothingHoweverLongItTakes) {
     }
 }
 
-TEST_F(CommandTest, ABriefCommandIsOneThatHasEnded) {
-    complete(shell("true"));
-    Started started = run(Command::start(environment_, shell("sleep 1000"), sink_, StartRule::at_the_end));
-    ASSERT_TRUE(started);
-    EXPECT_FALSE(run((*started)->is_brief()));
-    end(*started);
-    EXPECT_TRUE(run((*started)->is_brief()));
-}
-
 TEST_F(CommandTest, ALaunchedCommandThatIsEndedAtOnceHasItsSigterm) {
     complete(shell("true"));
     for (int i = 0; i < 20; ++i) {
