@@ -26,7 +26,7 @@ void throw_exception_from_error(const RestError& error, const boost::source_loca
     throw_exception_from_error(plain, where);
 }
 
-Task<bool> respond_rest_error(net::Exchange& exchange, int status, std::string message) {
+Task<bool> respond_rest_error(net::Exchange& exchange, int status, std::string_view message) {
     net::HeaderList headers(1, net::Header{"Cache-Control", "no-store"});
     return exchange.respond(status, "application/json; charset=utf-8", rest_error_json(status, message),
                             std::move(headers));

@@ -11,7 +11,7 @@
 namespace sandbox::e2b {
 
 // {"message":…,"code":…} with that status.
-Task<bool> respond_rest_error(net::Exchange& exchange, int status, std::string message);
+Task<bool> respond_rest_error(net::Exchange& exchange, int status, std::string_view message);
 // An answer that nobody may keep.
 Task<bool> respond_json(net::Exchange& exchange, std::string body);
 

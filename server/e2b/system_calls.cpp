@@ -187,7 +187,7 @@ Task<> handle_init(net::Exchange& exchange, Context& context) {
         std::string wrong = !text   ? text.error().message
                             : !body ? body.error().message
                                     : call.error().message;
-        co_await respond_rest_error(exchange, 400, std::move(wrong));
+        co_await respond_rest_error(exchange, 400, wrong);
         co_return;
     }
     if (auto refusal = init_refusal(context, exchange.request(), call->token)) {

@@ -291,7 +291,7 @@ Task<> handle_compose(net::Exchange& exchange, Context& context) {
     if (wrong.empty() && sources.empty()) wrong = "source_paths must not be empty";
     if (wrong.empty() && destination.empty()) wrong = "destination is required";
     if (!wrong.empty()) {
-        co_await respond_rest_error(exchange, 400, std::move(wrong));
+        co_await respond_rest_error(exchange, 400, wrong);
         co_return;
     }
     RestReply<files::Metadata> metadata = request_metadata(exchange.request());

@@ -26,7 +26,7 @@ Result<bool> stdin_field(const JsonFields& fields, bool may_stay_open) {
     do {                                      \
         auto result_ = (expression);          \
         if (!result_) return result_.error(); \
-        target = std::move(*result_);         \
+        (target) = std::move(*result_);       \
     } while (false)
 
 Result<> fill_request(const JsonFields& fields, CommandRequest& request) {

@@ -4,7 +4,7 @@
 
 namespace sandbox::koyeb {
 
-Task<bool> respond_failed(net::Exchange& exchange, std::string message, bool with_success) {
+Task<bool> respond_failed(net::Exchange& exchange, std::string_view message, bool with_success) {
     std::string body;
     JsonWriter writer(body);
     writer.begin_object().member("error", message);

@@ -18,7 +18,7 @@ std::string timestamp(std::chrono::system_clock::time_point at) {
 }
 
 // {"success":false,"error":…}, the shape that the SDKs look into.
-Task<bool> respond_failure(net::Exchange& exchange, int status, std::string message) {
+Task<bool> respond_failure(net::Exchange& exchange, int status, std::string_view message) {
     std::string body;
     JsonWriter(body).begin_object().member("success", false).member("error", message).end_object();
     body += '\n';
@@ -279,14 +279,14 @@ Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
     int number = signal_number(*name);
     if (number == 0) {
         std::string message = name->empty() ? "Signal is required" : "unknown signal: " + *name;
-        co_await net::respond_error(exchange, 400, std::move(message));
+        co_await net::respond_error(exchange, 400, message);
         co_return;
     }
     Result<> sent = co_await target->process->command().signal(number, *tree);
     if (!sent) {
         bool gone = sent.error().code == Errc::failed_precondition;
         std::string message = gone ? not_running(*target->process) : sent.error().message;
-        co_await respond_failure(exchange, 400, std::move(message));
+        co_await respond_failure(exchange, 400, message);
         co_return;
     }
     co_await respond_success(exchange, "Signal sent");
@@ -327,7 +327,7 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         if (Result<> resized = command->resize(**size); !resized) refused = resized.error().message;
     }
     if (refused) {
-        co_await respond_failure(exchange, 400, std::move(*refused));
+        co_await respond_failure(exchange, 400, *refused);
         co_return;
     }
     // A process that does not read must not keep what a client that has left was sending.
@@ -342,7 +342,7 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
     if (!written) {
         std::string message = "stdin closed by the process after " + std::to_string(done) +
                               " bytes: " + written.error().message;
-        co_await respond_failure(exchange, 400, std::move(message));
+        co_await respond_failure(exchange, 400, message);
         co_return;
     }
     if (*close) {

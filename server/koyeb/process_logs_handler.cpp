@@ -25,8 +25,8 @@ std::optional<std::uint64_t> parse_id(std::string_view text) {
 std::optional<double> parse_seconds(std::string_view text) {
     double value = 0;
     auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
-    if (ec != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= 86'400))
-        return std::nullopt;
+    const bool in_range = value >= 0 && value <= 86'400;  // not so for a NaN
+    if (ec != std::errc() || end != text.data() + text.size() || !in_range) return std::nullopt;
     return value;
 }
 

@@ -21,7 +21,7 @@ Task<bool> respond_body_error(net::Exchange& exchange, const Error& error) {
 
 }  // namespace
 
-Task<bool> respond_invalid(net::Exchange& exchange, std::string detail) {
+Task<bool> respond_invalid(net::Exchange& exchange, std::string_view detail) {
     std::string body;
     JsonWriter writer(body);
     writer.begin_object().member("error", "Invalid request").member("detail", detail).end_object();

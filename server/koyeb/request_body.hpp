@@ -24,7 +24,7 @@ Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context,
                                       std::string_view large_key = {});
 
 // 400 {"error":"Invalid request","detail":…}.
-Task<bool> respond_invalid(net::Exchange& exchange, std::string detail);
+Task<bool> respond_invalid(net::Exchange& exchange, std::string_view detail);
 
 // An absent member as `fallback`.
 template <class T>

@@ -251,7 +251,7 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     }
     if (end.survives) {
         std::string message = "process " + std::to_string(command->pid()) + " survives SIGKILL";
-        co_await net::respond_error(exchange, 500, std::move(message));
+        co_await net::respond_error(exchange, 500, message);
         co_return;
     }
     co_await answer.finish(std::move(end));

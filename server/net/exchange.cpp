@@ -18,7 +18,7 @@ std::optional<std::string> Request::query(std::string_view name) const {
     return value ? std::optional<std::string>(*value) : std::nullopt;
 }
 
-Task<bool> respond_error(Exchange& exchange, int status, std::string message, HeaderList headers) {
+Task<bool> respond_error(Exchange& exchange, int status, std::string_view message, HeaderList headers) {
     std::string body = "{\"error\":";
     append_json_string(body, message, JsonCharset::utf8);
     body += "}\n";

@@ -87,6 +87,6 @@ class Exchange {
 };
 
 // An error answer as the wire document wants it: JSON {"error": message}.
-Task<bool> respond_error(Exchange& exchange, int status, std::string message, HeaderList headers = {});
+Task<bool> respond_error(Exchange& exchange, int status, std::string_view message, HeaderList headers = {});
 
 }  // namespace sandbox::net

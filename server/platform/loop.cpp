@@ -11,7 +11,7 @@ namespace sandbox {
 void spawn_task(Loop& loop, std::string_view name, Task<> task, std::function<void()> done) {
     boost::asio::co_spawn(
         loop.get_executor(), std::move(task),
-        [name = std::string(name), done = std::move(done)](std::exception_ptr failure) {
+        [name = std::string(name), done = std::move(done)](const std::exception_ptr& failure) {
             if (failure) {
                 try {
                     std::rethrow_exception(failure);

@@ -220,7 +220,7 @@ SpawnOutcome connect(const CommandEnvironment& environment, const CommandSpec& s
 SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec,
                            const std::string& marker, const int* given_up) {
     auto left = [given_up] { return __atomic_load_n(given_up, __ATOMIC_ACQUIRE) != 0; };
-    const CommandError nobody_waits{CommandError::Kind::given_up, {Errc::cancelled, "given up", ECANCELED}};
+    CommandError nobody_waits{CommandError::Kind::given_up, {Errc::cancelled, "given up", ECANCELED}};
     if (left()) return nobody_waits;  // Not even a look: that may be what hangs.
     if (!spec.cwd.empty()) {
         struct stat info {};

@@ -58,10 +58,11 @@ void LogBudget::Impl::enforce() {
     std::size_t budget = has_disk ? limits.disk_budget : limits.memory_budget;
     while (charge > budget && evict_one()) continue;
     // With the disk full, what is dropped there makes room for what is in memory.
-    while (memory > limits.memory_budget && (!has_disk || !file.may_grow()) &&
-           memory > limits.memory_budget + file.reusable_bytes() && evict_one()) {
-        continue;
-    }
+    auto memory_is_full = [this] {
+        return memory > limits.memory_budget && (!has_disk || !file.may_grow()) &&
+               memory > limits.memory_budget + file.reusable_bytes();
+    };
+    while (memory_is_full() && evict_one()) continue;
 }
 
 bool LogBudget::Impl::evict_one() {

@@ -2,6 +2,8 @@
 // The blocking half of watching a directory: adding watches, scans, and what is known of the tree. See
 // file_watch.hpp for what watches report.
 
+#include <sys/inotify.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -15,8 +17,6 @@
 
 #include "base/error.hpp"
 #include "services/filesystem.hpp"
-
-struct inotify_event;
 
 namespace sandbox {
 
