@@ -15,13 +15,13 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 
 if(SANDBOX_SANITIZE)
-  set(_san -fsanitize=${SANDBOX_SANITIZE} -fno-omit-frame-pointer)
+  set(SANDBOX_SANITIZE_FLAGS -fsanitize=${SANDBOX_SANITIZE} -fno-omit-frame-pointer)
   if(SANDBOX_SANITIZE MATCHES "undefined")
     # Without vptr: it looks at an object through a pipe, so with the descriptors used up it calls every object broken.
-    list(APPEND _san -fno-sanitize-recover=undefined -fno-sanitize=vptr)
+    list(APPEND SANDBOX_SANITIZE_FLAGS -fno-sanitize-recover=undefined -fno-sanitize=vptr)
   endif()
-  target_compile_options(sandbox_flags INTERFACE ${_san})
-  target_link_options(sandbox_flags INTERFACE ${_san})
+  target_compile_options(sandbox_flags INTERFACE ${SANDBOX_SANITIZE_FLAGS})
+  target_link_options(sandbox_flags INTERFACE ${SANDBOX_SANITIZE_FLAGS})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC's own -Wmaybe-uninitialized and -Wtsan are noise under instrumentation.
     target_compile_options(sandbox_flags INTERFACE -Wno-maybe-uninitialized)
