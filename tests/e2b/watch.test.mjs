@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { alone, eventually, finish } from '../blackbox/support/daemon.mjs';
+import { eventually, finish } from '../blackbox/support/daemon.mjs';
 import { openStream, stream, unary } from './support/connect.mjs';
 import { sdk, startEnvd, useEnvd } from './support/envd.mjs';
 
@@ -183,20 +183,23 @@ test('errors and the deadline', async () => {
     assert.deepEqual(timed.events.map((e) => e.json.start ?? e.json.error?.code), [{}, 'deadline_exceeded']);
 });
 
-test('watches share one descriptor of the kernel, and leave none', { skip: !alone }, async () => {
-    const notifiers = () => fs.readdirSync(`/proc/${d.pid}/fd`).filter((fd) => {
+test('watches share one descriptor of the kernel, and leave none', async () => {
+    const own = await startEnvd();  // whose watches are these alone
+    const notifiers = () => fs.readdirSync(`/proc/${own.pid}/fd`).filter((fd) => {
         try {
-            return fs.readlinkSync(`/proc/${d.pid}/fd/${fd}`).includes('inotify');
+            return fs.readlinkSync(`/proc/${own.pid}/fd/${fd}`).includes('inotify');
         } catch {
             return false;
         }
     }).length;
     const before = notifiers();  // that of the cgroups
-    const calls = [1, 2, 3].map(() => openStream(d.envdUrl, 'filesystem.Filesystem/WatchDir', { path: d.work }));
+    const calls = [1, 2, 3].map(() => openStream(own.envdUrl, 'filesystem.Filesystem/WatchDir', { path: own.work }));
     await eventually(() => calls.every((c) => c.events.length === 1), 'the starts');
     assert.equal(notifiers() - before, 2, 'one, and its duplicate');
     for (const call of calls) call.request.destroy();
     await eventually(() => notifiers() === before, 'the end of the watches');
+    await own.stop();
+    await own.assertClean();
 });
 
 test('a watch does not hold up the shutdown', async () => {
