@@ -1,11 +1,9 @@
 // When something runs out: descriptors, disk, processes. Health and kill still answer.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { describe, test } from 'node:test';
 import { delay, eventually, isRoot, memoryKb, slow, withDaemon } from './support/daemon.mjs';
+import { besideHung, whyNotHung } from './support/hung_file_system.mjs';
 import { RawSocket, rawRequest } from './support/raw.mjs';
 import { parseStrict, textOf } from './support/sse.mjs';
 import { settings } from './support/settings.mjs';
@@ -268,21 +266,10 @@ test('readers of pipes that nobody writes to do not stop the file routes', async
     });
 });
 
-// A FUSE file system that takes requests and never answers; it ends with the shell that holds its descriptor.
 describe('a hung file system', () => {
-    const mount = 'mkdir -p "$HUNG" && exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 none "$HUNG"';
-    const inNamespace = (script) => ['unshare', '--mount', 'sh', '-c', script];
-    const why = () => {
-        if (!isRoot) return needsRoot;
-        const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-hung-'));
-        const [program, ...args] = inNamespace(mount);
-        const tried = spawnSync(program, args, { env: { ...process.env, HUNG: `${dir}/hung` } });
-        fs.rmSync(dir, { recursive: true });
-        return tried.status === 0 ? false : `no FUSE here: ${tried.stderr}`;
-    };
-    const skip = why();
+    const skip = whyNotHung();
     const hung = (body) =>
-        withDaemon({ wrapper: inNamespace(`HUNG=$PWD/hung; ${mount} && "$0" "$@" 3<&-`), inner: true }, async (daemon) => {
+        withDaemon({ wrapper: besideHung, inner: true }, async (daemon) => {
             const abort = new AbortController();
             const lost = [];
             const send = (target, fields) =>

@@ -1,36 +1,22 @@
 // A command that is being started in a directory of a hung file system: the daemon has made the child, and the child is
 // stuck. Nobody else may notice.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { eventually, isRoot, slow, withDaemon } from '../blackbox/support/daemon.mjs';
+import { copiesMemory, eventually, withDaemon } from '../blackbox/support/daemon.mjs';
+import { mountHung, whyNotHung, withOwnMounts } from '../blackbox/support/hung_file_system.mjs';
 import { RawSocket, rawRequest } from '../blackbox/support/raw.mjs';
 import { parseStrict } from '../blackbox/support/sse.mjs';
 
 const server = fileURLToPath(new URL('support/hung_fuse.pl', import.meta.url));
-const mount = 'mkdir "$HUNG" && exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 none "$HUNG"';
-const inNamespace = (script) => ['unshare', '--mount', 'sh', '-c', script];
-
-function unavailable() {
-    if (!isRoot) return 'needs root';
-    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-hung-'));
-    const [program, ...args] = inNamespace(mount);
-    const tried = spawnSync(program, args, { env: { ...process.env, HUNG: `${dir}/hung` } });
-    fs.rmSync(dir, { recursive: true });
-    return tried.status === 0 ? false : `no FUSE here: ${tried.stderr}`;
-}
-
-const skip = unavailable();
+const skip = whyNotHung();
 
 // Runs `body` with a daemon beside whose working directory the file system `hung` lies; `answer` lets it answer.
 async function withHung(body) {
     // No child of the shell, whose only child is the daemon.
     const serve = `file_system=$(perl ${server} >/dev/null & echo $!); exec 3<&-; echo $file_system >file_system`;
-    const wrapper = inNamespace(`HUNG=$PWD/hung; ${mount}; ${serve}; "$0" "$@"; code=$?; kill $file_system; exit $code`);
+    const wrapper = withOwnMounts(`HUNG=$PWD/hung; ${mountHung}; ${serve}; "$0" "$@"; code=$?; kill $file_system; exit $code`);
     await withDaemon({ wrapper, inner: true }, async (daemon) => {
         const answer = () => process.kill(Number(fs.readFileSync(daemon.file('file_system'), 'utf8')), 'SIGUSR1');
         await body(daemon, answer);
@@ -62,7 +48,7 @@ test('its child holds nothing of others: stdin ends, connections close', { skip 
     });
 });
 
-// Under ThreadSanitizer a child has a copy of the daemon's memory: what was given up is killed as soon as it runs instead.
+// Where a child has a copy of the daemon's memory, what was given up is killed as soon as it runs instead.
 test('its timeout counts while it is stuck, and it never runs', { skip }, async () => {
     await withHung(async (daemon, answer) => {
         const ran = daemon.file('ran');
@@ -82,7 +68,7 @@ test('its timeout counts while it is stuck, and it never runs', { skip }, async 
         assert.equal(children(daemon).length, 4);
         answer();
         await eventually(() => children(daemon).length === 0, 'nobody is stuck any more');
-        if (!slow) assert.equal(fs.existsSync(ran), false);
+        if (!copiesMemory) assert.equal(fs.existsSync(ran), false);
         // And not those who are in time.
         const late = daemon.post('/run', { cmd: 'echo late', cwd: 'hung', timeout: 3000 });
         await eventually(() => children(daemon).length === 1, 'the next one');
@@ -108,6 +94,6 @@ test('a lost connection ends it while it is stuck', { skip }, async () => {
             await eventually(() => children(daemon).length === 0, 'nobody is stuck any more');
             staying.close();
         }
-        if (!slow) assert.equal(fs.existsSync(ran), false);
+        if (!copiesMemory) assert.equal(fs.existsSync(ran), false);
     });
 });

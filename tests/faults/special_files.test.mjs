@@ -1,13 +1,12 @@
 // Files that are none behind every file route of both dialects: a named pipe, a socket, a device without an end, and a
 // file system that never answers. Each call has one right answer; nobody waits for ever, and others do not wait at all.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
-import os from 'node:os';
-import path from 'node:path';
 import { describe, test } from 'node:test';
-import { delay, isRoot, slow, withDaemon } from '../blackbox/support/daemon.mjs';
+import { delay, slow, withDaemon } from '../blackbox/support/daemon.mjs';
+import { besideHung, whyNotHung } from '../blackbox/support/hung_file_system.mjs';
 
 // POST of every file route but WatchDir's stream; with a path below it too. `at` is the file, `to` another one.
 const koyeb = {
@@ -106,21 +105,8 @@ for (const [kind, { name, type, letter, unread }] of Object.entries(kinds)) {
 }
 
 describe('a file system that never answers', () => {
-    const mount = 'mkdir -p "$HUNG" && exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 none "$HUNG"';
-    const inNamespace = (script) => ['unshare', '--mount', 'sh', '-c', script];
-    const why = () => {
-        if (!isRoot) return 'needs root';
-        const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-hung-'));
-        const [program, ...args] = inNamespace(mount);
-        const tried = spawnSync(program, args, { env: { ...process.env, HUNG: `${dir}/hung` } });
-        fs.rmSync(dir, { recursive: true });
-        return tried.status === 0 ? false : `no FUSE here: ${tried.stderr}`;
-    };
-
-    test('behind every file route of both dialects: others are served meanwhile', { skip: why() }, async () => {
-        // It ends with the shell that holds its descriptor.
-        const wrapper = inNamespace(`HUNG=$PWD/hung; ${mount} && "$0" "$@" 3<&-`);
-        await withDaemon({ wrapper, inner: true, env: { ENVD_PORT: '0' } }, async (daemon) => {
+    test('behind every file route of both dialects: others are served meanwhile', { skip: whyNotHung() }, async () => {
+        await withDaemon({ wrapper: besideHung, inner: true, env: { ENVD_PORT: '0' } }, async (daemon) => {
             const abort = new AbortController();
             const stuck = callers(daemon, abort.signal);
             const lost = [];

@@ -135,7 +135,6 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static auto* inmate = new fuzz::Inmate<Target>();
-    inmate->run(fuzz::Input(data, size));
+    fuzz::run_in_jail<Target>(fuzz::Input(data, size));
     return 0;
 }

@@ -106,16 +106,9 @@ struct Path {
     std::string spelt;
 };
 
-class Operations {
+class Operations : public fuzz::Bytes {
   public:
-    explicit Operations(std::string_view text) : text_(text) {}
-    bool empty() const { return text_.empty(); }
-    unsigned next() {
-        if (text_.empty()) return 0;
-        const auto byte = static_cast<unsigned char>(text_.front());
-        text_.remove_prefix(1);
-        return byte;
-    }
+    using Bytes::Bytes;
     Path path() {
         unsigned bits = next();
         Path path;
@@ -132,7 +125,6 @@ class Operations {
         constexpr const char* kSpellings[] = {"/", "//", "/./", "/"};
         return kSpellings[bits % 4];
     }
-    std::string_view text_;
 };
 
 std::string read_file(const std::string& path) {
@@ -258,8 +250,7 @@ class Target {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static auto* inmate = new fuzz::Inmate<Target>();
     if (size > 400) return 0;
-    inmate->run(fuzz::Input(data, size));
+    fuzz::run_in_jail<Target>(fuzz::Input(data, size));
     return 0;
 }

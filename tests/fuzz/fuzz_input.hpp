@@ -30,6 +30,22 @@ struct Input {
     std::string_view text;
 };
 
+// The bytes of an input, one after the other; zeros behind its end.
+class Bytes {
+  public:
+    explicit Bytes(std::string_view text) : text_(text) {}
+    bool empty() const { return text_.empty(); }
+    unsigned next() {
+        if (text_.empty()) return 0;
+        const auto byte = static_cast<unsigned char>(text_.front());
+        text_.remove_prefix(1);
+        return byte;
+    }
+
+  private:
+    std::string_view text_;
+};
+
 // `text` cut into pieces of 0 to 15 bytes, or whole for choice 0; the same for the same choice.
 inline std::vector<std::string_view> cut(std::string_view text, unsigned choice) {
     if (choice == 0) return {text};

@@ -84,4 +84,11 @@ class Inmate {
     std::thread thread_;
 };
 
+// One input, on the one thread that is kept for the target.
+template <class Target>
+void run_in_jail(const Input& input) {
+    static auto* inmate = new Inmate<Target>();
+    inmate->run(input);
+}
+
 }  // namespace sandbox::fuzz

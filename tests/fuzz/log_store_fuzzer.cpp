@@ -28,22 +28,6 @@ Task<> read_into(std::shared_ptr<LogStore> store, std::uint64_t from, std::size_
 
 Task<> flow(std::shared_ptr<LogStore> store) { co_await store->flow(); }
 
-// The bytes of an input, one after the other; zeros behind its end.
-class Bytes {
-  public:
-    explicit Bytes(std::string_view text) : text_(text) {}
-    bool empty() const { return text_.empty(); }
-    unsigned next() {
-        if (text_.empty()) return 0;
-        const auto byte = static_cast<unsigned char>(text_.front());
-        text_.remove_prefix(1);
-        return byte;
-    }
-
-  private:
-    std::string_view text_;
-};
-
 class Log {
   public:
     Log(LogBudget& budget, Loop& loop) : store_(std::make_shared<LogStore>(budget)), loop_(&loop) {}
@@ -160,7 +144,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const fuzz::Input input(data, size);
     LogBudget budget(loop, pool, dir, limits_of(input.choice));
     std::vector<Log> logs;
-    for (Bytes bytes(input.text); !bytes.empty();) {
+    for (fuzz::Bytes bytes(input.text); !bytes.empty();) {
         const unsigned what = bytes.next();
         if (logs.empty() || (what == 255 && logs.size() < 4)) logs.emplace_back(budget, loop);
         Log& log = logs[what / 64 % logs.size()];

@@ -14,6 +14,8 @@ export const binary =
 
 // Sanitizer builds are slow and large: sizes scale down, limits on memory are not looked at.
 export const slow = process.env.SANDBOX_SLOW === '1';
+// A child of a daemon under ThreadSanitizer sees a copy of its memory until the execve, not the memory itself.
+export const copiesMemory = process.env.SANDBOX_SANITIZE === 'thread';
 export const isRoot = process.getuid() === 0;
 
 const marker = 'BLACKBOX_MARKER';
