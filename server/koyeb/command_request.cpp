@@ -105,9 +105,9 @@ Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchan
         request->spec.stdin_mode = StdinMode::pipe;
         request->stdin_bytes = std::move(body->large);
         if (*encoded) {
-            auto decoded = co_await decode_base64(context, std::move(request->stdin_bytes));
+            auto decoded = co_await decode_base64(context, "stdin", std::move(request->stdin_bytes));
             if (!decoded) {
-                failure = Error{decoded.error().code, "stdin: " + decoded.error().message, 0};
+                failure = decoded.error();
             } else {
                 request->stdin_bytes = std::move(*decoded);
             }
@@ -122,7 +122,7 @@ Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchan
         }
     }
     if (failure) {
-        co_await respond_invalid(exchange, failure->message);
+        co_await respond_body_error(exchange, *failure);
         co_return nullptr;
     }
     if (request->spec.shell_command.empty() && request->spec.args.empty()) {

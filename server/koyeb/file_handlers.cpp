@@ -142,9 +142,9 @@ Task<> handle_write_file(net::Exchange& exchange, Context& context) {
     }
     std::unique_ptr<Spool> content = std::move(request->body->large);
     if (*base64) {
-        auto decoded = co_await decode_base64(context, std::move(content));
+        auto decoded = co_await decode_base64(context, "content", std::move(content));
         if (!decoded) {
-            co_await respond_invalid(exchange, "content: " + decoded.error().message);
+            co_await respond_body_error(exchange, decoded.error());
             co_return;
         }
         content = std::move(*decoded);

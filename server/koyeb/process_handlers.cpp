@@ -310,9 +310,9 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
     }
     std::unique_ptr<Spool> data = std::move(target->body->large);
     if (*encoding) {
-        auto decoded = co_await decode_base64(context, std::move(data));
+        auto decoded = co_await decode_base64(context, "data", std::move(data));
         if (!decoded) {
-            co_await respond_invalid(exchange, "data: " + decoded.error().message);
+            co_await respond_body_error(exchange, decoded.error());
             co_return;
         }
         data = std::move(*decoded);

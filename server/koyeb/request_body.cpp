@@ -8,6 +8,16 @@ namespace {
 
 constexpr std::size_t kLargeMemory = 256 * 1024;
 
+}  // namespace
+
+Task<bool> respond_invalid(net::Exchange& exchange, std::string_view detail) {
+    std::string body;
+    JsonWriter writer(body);
+    writer.begin_object().member("error", "Invalid request").member("detail", detail).end_object();
+    body += '\n';
+    return exchange.respond(400, "application/json", std::move(body));
+}
+
 Task<bool> respond_body_error(net::Exchange& exchange, const Error& error) {
     switch (error.code) {
         case Errc::too_large:
@@ -17,16 +27,6 @@ Task<bool> respond_body_error(net::Exchange& exchange, const Error& error) {
         default:
             return respond_invalid(exchange, error.message);
     }
-}
-
-}  // namespace
-
-Task<bool> respond_invalid(net::Exchange& exchange, std::string_view detail) {
-    std::string body;
-    JsonWriter writer(body);
-    writer.begin_object().member("error", "Invalid request").member("detail", detail).end_object();
-    body += '\n';
-    return exchange.respond(400, "application/json", std::move(body));
 }
 
 Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context, std::string_view large_key) {
@@ -91,21 +91,25 @@ Result<bool> wants_base64(const JsonFields& fields, std::string_view key) {
     return Error{Errc::invalid_argument, std::string(key) + " must be \"utf-8\" or \"base64\"", 0};
 }
 
-Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::unique_ptr<Spool> text) {
+Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::string_view member,
+                                                   std::unique_ptr<Spool> text) {
+    auto failed = [prefix = std::string(member) + ": "](const Error& error) {
+        return Error{error.code, prefix + error.message, error.sys_errno};
+    };
     auto bytes = std::make_unique<Spool>(context.file_pool, context.spill_dir, kLargeMemory);
     Base64Decoder decoder;
     std::string chunk(192 * 1024, '\0');
     std::string decoded;
     for (std::uint64_t offset = 0;;) {
         Result<std::size_t> count = co_await text->read(offset, chunk);
-        if (!count) co_return count.error();
+        if (!count) co_return failed(count.error());
         decoded.clear();
         bool good = *count > 0 ? decoder.append(decoded, std::string_view(chunk).substr(0, *count))
                                : decoder.finish(decoded);
-        if (!good) co_return Error{Errc::invalid_argument, "malformed base64", 0};
+        if (!good) co_return failed(Error{Errc::invalid_argument, "malformed base64", 0});
         if (!decoded.empty()) {
             Result<> stored = co_await bytes->append(decoded);
-            if (!stored) co_return stored.error();
+            if (!stored) co_return failed(stored.error());
         }
         if (*count == 0) break;
         offset += *count;

@@ -25,6 +25,9 @@ Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context,
 
 // 400 {"error":"Invalid request","detail":…}.
 Task<bool> respond_invalid(net::Exchange& exchange, std::string_view detail);
+// The answer to a body that cannot be used: 413 when it is too large, 507 when there was no room to keep it,
+// else as respond_invalid().
+Task<bool> respond_body_error(net::Exchange& exchange, const Error& error);
 
 // An absent member as `fallback`.
 template <class T>
@@ -39,7 +42,9 @@ Result<std::string> text_or_number(const JsonFields& fields, std::string_view ke
 // True for "base64", false for "utf-8" or absent.
 Result<bool> wants_base64(const JsonFields& fields, std::string_view key);
 
-// Decodes base64 text in place of `spool` (or takes it as it is). Errors: invalid_argument.
-Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::unique_ptr<Spool> text);
+// The bytes of the base64 `text`. Errors, which begin with `member`: invalid_argument, and those of a Spool,
+// such as resource_exhausted. Both are for respond_body_error().
+Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::string_view member,
+                                                  std::unique_ptr<Spool> text);
 
 }  // namespace sandbox::koyeb

@@ -135,6 +135,24 @@ describe('the disk is full', { skip: needsRoot }, () => {
             if (!slow) assert.ok(memoryKb(daemon.pid, 'VmHWM') < 64_000);
         });
     });
+    test('what there is no room to decode is told', async () => {
+        await full(async (daemon) => {
+            // Room for the text, and not for its bytes beside it.
+            await daemon.run('truncate -s -2900K fill', { cwd: daemon.tmp });
+            const base64 = Buffer.alloc(2_400_000, 'n').toString('base64');
+            const path = `${daemon.tmp}/keep`;
+            const asked = [
+                ['/write_file', { path, content: base64, encoding: 'base64' }, 'content'],
+                ['/run', { cmd: 'true', stdin: base64, stdin_encoding: 'base64' }, 'stdin'],
+            ];
+            for (const [route, body, member] of asked) {
+                const answer = await daemon.post(route, body);
+                assert.equal(answer.status, 507, answer.text);
+                assert.match(answer.json.error, new RegExp(`^${member}: .*no space left on device`));
+            }
+            assert.equal((await daemon.post('/read_file', { path })).json.content, 'old\n');
+        });
+    });
     test('write_file tells, and the old file is whole', async () => {
         await full(async (daemon) => {
             const path = `${daemon.tmp}/keep`;

@@ -300,6 +300,12 @@ TEST(ChunkedBody, AnEmptyOne) {
     Fed fed = feed("0\r\n\r\n", {});
     EXPECT_TRUE(fed.ok && fed.done);
     EXPECT_EQ(fed.body, "");
+    const std::vector<std::vector<std::size_t>> all_cuts{{1}, {2}, {3}, {4}, {3, 4}, {1, 2, 3, 4}};
+    for (const std::vector<std::size_t>& cuts : all_cuts) {
+        Fed cut = feed("0\r\n\r\n", cuts);
+        EXPECT_TRUE(cut.ok && cut.done) << cuts.front();
+        EXPECT_EQ(cut.taken, 5U) << cuts.front();
+    }
     EXPECT_FALSE(feed("0\r\n", {}).done);
     EXPECT_FALSE(feed("5\r\nhel", {}).done);
 }
