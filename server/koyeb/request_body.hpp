@@ -45,6 +45,6 @@ Result<bool> wants_base64(const JsonFields& fields, std::string_view key);
 // The bytes of the base64 `text`. Errors, which begin with `member`: invalid_argument, and those of a Spool,
 // such as resource_exhausted. Both are for respond_body_error().
 Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::string_view member,
-                                                  std::unique_ptr<Spool> text);
+                                                   std::unique_ptr<Spool> text);
 
 }  // namespace sandbox::koyeb

@@ -269,9 +269,10 @@ Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out, 
     std::size_t taken = 0;
     while (taken < bytes.size() && !impl_->parser.is_done()) {
         std::string_view rest = bytes.substr(taken);
-        // Beast has seen the line of the last chunk when it comes back to it, and asserts that it, and an empty
-        // line, can be there: 5 bytes. After other chunks their CRLF comes first, and it is right.
-        if (impl_->announced == 0 && rest.size() < kLastChunk.size() && rest.front() == kLastChunk.front()) break;
+        // Beast has seen the line of the last chunk when it comes back to it, and asserts that it, and an
+        // empty line, can be there: 5 bytes. After other chunks their CRLF comes first, and it is right.
+        if (impl_->announced == 0 && rest.size() < kLastChunk.size() && rest.front() == kLastChunk.front())
+            break;
         boost::system::error_code ec;
         std::size_t count = impl_->parser.put(boost::asio::const_buffer(rest.data(), rest.size()), ec);
         taken += count;
