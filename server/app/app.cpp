@@ -250,7 +250,7 @@ void Daemon::on_signal(int signal) {
         shutdown_.poke();
         return;
     }
-    bool has_command = !config_.entrypoint.empty() && !entrypoint_.exit_code();
+    bool has_command = !config_.entrypoint.empty() && !entrypoint_.over();
     std::string name = signal_name(signal);
     if (has_command) {
         log::info("Received signal, forwarding to customer command", {{"signal", name}});

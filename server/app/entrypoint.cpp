@@ -47,6 +47,7 @@ Task<> Entrypoint::start(std::vector<std::string> argv,
     Result<pid_t> spawned = co_await pool_.run(job);
     starting_ = false;
     if (!spawned) {
+        failed_ = true;
         reaper_.end_failed_spawn();
         log::error("Customer command cannot be started; the API stays up",
                    {{"error", spawned.error().message}});

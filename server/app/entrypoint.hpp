@@ -32,6 +32,7 @@ class Entrypoint {
     bool starting() const { return starting_; }  // its number is not known yet
     pid_t pid() const { return pid_; }           // 0 when it does not run
     std::optional<int> exit_code() const { return exit_code_; }
+    bool over() const { return exit_code_ || failed_; }  // it has ended, or could not be started
 
   private:
     Loop& loop_;
@@ -42,6 +43,7 @@ class Entrypoint {
     pid_t pid_ = 0;
     std::vector<int> early_signals_;  // arrived while it was being started
     bool starting_ = false;
+    bool failed_ = false;  // to start
     std::optional<int> exit_code_;
 };
 

@@ -297,6 +297,16 @@ describe('the entrypoint command', () => {
             });
         }
     });
+    test('beside one that could not start, signals are ours as without any', async () => {
+        for (const signal of ['SIGHUP', 'SIGQUIT']) {
+            const end = await runs(['/no/such/program'], {}, async (daemon) => {
+                await eventually(() => daemon.stderr.includes('cannot be started'), 'the log');
+                daemon.signal(signal);
+            });
+            assert.equal(end.code, 0, end.stderr);
+            assert.doesNotMatch(end.stderr, /forwarding/);
+        }
+    });
     test('the API works beside it, and its end takes the commands with it', async () => {
         const end = await runs(sh('sleep 1; exit 5'), {}, async (daemon) => {
             assert.equal((await daemon.run('echo beside')).stdout, 'beside\n');
