@@ -37,6 +37,23 @@ def cpu_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
 
+class CpuMeter:
+    """What a process takes of the processors from here on."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.begin = self._read()
+
+    def _read(self):
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return cpu_seconds(self.pid), int(fields[11]), int(fields[12])  # utime and stime of proc_pid_stat(5), in ticks
+
+    def seconds(self):
+        """(all of it, the part in the kernel: the share of the ticks that found it there)."""
+        cpu, user, kernel = (now - then for now, then in zip(self._read(), self.begin))
+        return cpu, cpu * kernel / max(user + kernel, 1)
+
+
 def memory_bytes(pid, field):
     """VmRSS (now) or VmHWM (the most so far)."""
     text = Path(f"/proc/{pid}/status").read_text()
