@@ -151,7 +151,8 @@ describe('terminals', () => {
     });
     test('Ctrl-C interrupts what runs in it, Ctrl-D ends it', async () => {
         const { handle, seen } = await open();
-        await seen.type('echo "go $((40 + 1))"; sleep 1000\n'); // what was typed before the shell reads would not do
+        // An inner shell says that it runs: while it starts, the outer one may swallow the interrupt.
+        await seen.type("sh -c 'echo \"go $((40 + 1))\"; exec sleep 1000'\n");
         await seen.shows('go 41');
         await seen.type('\x03');
         await seen.type('echo "still $((40 + 2))"\n');
