@@ -48,10 +48,11 @@ class CpuMeter:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return cpu_seconds(self.pid), int(fields[11]), int(fields[12])  # utime and stime of proc_pid_stat(5), in ticks
 
-    def seconds(self):
-        """(all of it, the part in the kernel: the share of the ticks that found it there)."""
+    def microseconds_each(self, count):
+        """(all of it, the part in the kernel: the share of the ticks that found it there), for each of `count`."""
         cpu, user, kernel = (now - then for now, then in zip(self._read(), self.begin))
-        return cpu, cpu * kernel / max(user + kernel, 1)
+        each = cpu / count * 1e6
+        return each, each * kernel / max(user + kernel, 1)
 
 
 def memory_bytes(pid, field):

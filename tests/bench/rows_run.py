@@ -14,7 +14,7 @@ def run_one(workspace):
     def load(server):
         meter = CpuMeter(server.pid)
         result = tool("requests", server.port, 1, seconds(2), 100_000, request, '"code":0')
-        return result["p50_us"], *(spent / result["count"] * 1e6 for spent in meter.seconds())
+        return result["p50_us"], *meter.microseconds_each(result["count"])
 
     with Daemon(workspace) as daemon, peers.Bare(workspace, "bare_run", "true") as bare:
         ours, spawn, floor = in_turn(lambda: load(daemon), lambda: tool("spawn", 1, seconds(2))["p50_us"],
