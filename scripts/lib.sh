@@ -71,41 +71,47 @@ build() {
     cmake --build --preset "$preset" ${*:+--target "$@"}
 }
 
-# One line a step for the summary: passed, FAILED or skipped, and why.
+# One line a step for the summary: passed, FAILED or skipped, and why. Failures come last, each with the end of what
+# it printed, so that the end of a long log is enough to know what happened.
 summary=()
-step() {
-    local name=$1
-    shift
-    local begin=$SECONDS
-    say "$name"
-    if "$@"; then
-        summary+=("passed   $name ($((SECONDS - begin)) s)")
-    else
-        summary+=("FAILED   $name ($((SECONDS - begin)) s)")
-        failed=1
-    fi
-}
+failures=()
+failed=0
+step() { run_step no "$@"; }
 # A step whose command may end with 77: this machine lacks the means for it, and its last line tells which.
-step_or_skip() {
-    local name=$1 begin=$SECONDS code=0 log
-    shift
+step_or_skip() { run_step yes "$@"; }
+run_step() {
+    local may_skip=$1 name=$2 begin=$SECONDS code=0 log
+    shift 2
     log=$(mktemp)
     say "$name"
     "$@" 2>&1 | tee "$log" || code=$?
-    case $code in
-        0) summary+=("passed   $name ($((SECONDS - begin)) s)") ;;
-        77) skip "$name" "$(tail -n 1 "$log")" ;;
-        *)
-            summary+=("FAILED   $name ($((SECONDS - begin)) s)")
-            failed=1
-            ;;
-    esac
+    if [ "$code" -eq 0 ]; then
+        summary+=("passed   $name ($((SECONDS - begin)) s)")
+    elif [ "$code" -eq 77 ] && [ "$may_skip" = yes ]; then
+        skip "$name" "$(tail -n 1 "$log")"
+    else
+        failures+=("FAILED   $name ($((SECONDS - begin)) s)" "$(tail -n 6 "$log" | cut -c 1-300 | sed 's/^/         /')")
+        failed=1
+    fi
     rm -f "$log"
 }
 skip() { summary+=("skipped  $1: $2"); }
-failed=0
 finish() {
     say summary
-    printf '%s\n' "${summary[@]}"
+    [ ${#summary[@]} -eq 0 ] || printf '%s\n' "${summary[@]}"
+    [ ${#failures[@]} -eq 0 ] || printf '%s\n' "${failures[@]}"
     exit "$failed"
+}
+
+# run_tests PRESET [CTEST ARGUMENTS...]; what failed is told again at the end, a line or a few each.
+run_tests() {
+    local preset=$1 code=0 name log=build/$1/Testing/Temporary
+    shift
+    ctest --preset "$preset" -j "$(nproc)" "$@" || code=$?
+    [ "$code" -ne 0 ] && [ -f "$log/LastTestsFailed.log" ] || return "$code"
+    while IFS=: read -r _ name; do
+        sed -n "/ Test: $name\$/,/^<end of output>/p" "$log/LastTest.log" |
+            awk -v name="$name" '/Failure$|FAILED|[Ee]rror|✖|SUMMARY/ && n++ < 3 { print name ": " $0 } END { if (!n) print name ": failed" }'
+    done <"$log/LastTestsFailed.log"
+    return "$code"
 }

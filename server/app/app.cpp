@@ -193,7 +193,7 @@ Daemon::Daemon(Config config, Originals originals, UniqueFd http_listener, Uniqu
       envd_http_(
           loop_, envd_router_, [this](const net::Request& request) { return authorize_envd(request); },
           config_.http),
-      entrypoint_(loop_, spawn_pool_, reaper_, originals,
+      entrypoint_(spawn_pool_, reaper_, originals,
                   [this](int code) {
                       exit_code_ = code;
                       shutdown_.requested() ? shutdown_.poke() : shutdown_.request();

@@ -32,9 +32,9 @@ Result<pid_t> spawn_entrypoint(const std::vector<std::string>& argv,
 
 }  // namespace
 
-Entrypoint::Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, Originals originals,
+Entrypoint::Entrypoint(BlockingPool& pool, Reaper& reaper, Originals originals,
                        std::function<void(int)> on_end)
-    : loop_(loop), pool_(pool), reaper_(reaper), originals_(originals), on_end_(std::move(on_end)) {}
+    : pool_(pool), reaper_(reaper), originals_(originals), on_end_(std::move(on_end)) {}
 
 Task<> Entrypoint::start(std::vector<std::string> argv,
                          std::vector<std::pair<std::string, std::string>> env) {

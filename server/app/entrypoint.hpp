@@ -20,8 +20,7 @@ namespace sandbox {
 class Entrypoint {
   public:
     // `on_end` runs once with its exit code (128+n for a signal).
-    Entrypoint(Loop& loop, BlockingPool& pool, Reaper& reaper, Originals originals,
-               std::function<void(int)> on_end);
+    Entrypoint(BlockingPool& pool, Reaper& reaper, Originals originals, std::function<void(int)> on_end);
 
     // A command that cannot be started is logged, and the API stays up.
     Task<> start(std::vector<std::string> argv, std::vector<std::pair<std::string, std::string>> env);
@@ -35,7 +34,6 @@ class Entrypoint {
     bool over() const { return exit_code_ || failed_; }  // it has ended, or could not be started
 
   private:
-    Loop& loop_;
     BlockingPool& pool_;
     Reaper& reaper_;
     const Originals originals_;

@@ -4,9 +4,11 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
@@ -14,6 +16,7 @@
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/unique_fd.hpp"
@@ -40,14 +43,26 @@ class Jail {
     void free() const { enter(outside_); }
     void lock() const { enter(inside_); }
 
-    // Whatever an input has left.
+    // Whatever an input has left. A thread of a pool may still be at work for a handler whose peer has gone,
+    // and make a file where this removes a directory.
     static void clear() {
-        for (const auto& entry : std::filesystem::directory_iterator("/")) {
-            std::filesystem::remove_all(entry.path());
+        for (int tries = 0; !try_to_clear(); ++tries) {
+            FUZZ_CHECK(tries < 10'000);
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
     }
 
   private:
+    static bool try_to_clear() {
+        std::error_code failure;
+        std::error_code error;
+        for (std::filesystem::directory_iterator it("/", failure), end; !failure && it != end;
+             it.increment(failure)) {
+            std::filesystem::remove_all(it->path(), error);
+            if (error) return false;
+        }
+        return !failure;
+    }
     static void enter(const UniqueFd& root) { FUZZ_CHECK(::fchdir(root.get()) == 0 && ::chroot(".") == 0); }
     UniqueFd outside_;
     UniqueFd inside_;
@@ -68,6 +83,11 @@ class Inmate {
 
   private:
     void live() {
+        // libFuzzer's, for the main thread: the threads of the daemon are not interrupted by signals either.
+        sigset_t alarm;
+        sigemptyset(&alarm);
+        sigaddset(&alarm, SIGALRM);
+        pthread_sigmask(SIG_BLOCK, &alarm, nullptr);
         Jail jail;
         Target target(jail);
         std::unique_lock lock(mutex_);
