@@ -56,9 +56,8 @@ HttpSession::~HttpSession() {
 Task<> HttpSession::run() {
     bool asked_before = false;
     while (!gone_ && !close_after_ && !server_->stopping) {
-        if (in_at_ == in_.size()) {
-            std::string().swap(in_);  // An idle connection holds no buffer.
-            in_at_ = 0;
+        if (in_.empty()) {
+            in_.release();  // An idle connection holds no buffer.
             idle_ = true;
             waiting_since_ = Clock::now();
             deadline_ = waiting_since_ + server_->limits.idle_time;
@@ -74,8 +73,7 @@ Task<> HttpSession::run() {
         waiting_since_ = Clock::time_point::max();
         has_asked_ = true;
         auto parsed = parse_head(head);
-        ::explicit_bzero(in_.data() + in_at_, head.size());  // It holds the secret.
-        consume(head.size());
+        in_.wipe(head.size());  // It holds the secret.
         start_request();
         if (!parsed) {
             BadRequest bad = parsed.error();
@@ -99,19 +97,13 @@ Task<bool> HttpSession::wait_readable() {
 }
 
 Task<bool> HttpSession::fill() {
-    if (in_at_ > 0 && in_at_ == in_.size()) {
-        in_.clear();
-        in_at_ = 0;
-    }
     for (;;) {
         if (!socket_.is_open()) co_return false;
-        std::size_t old = in_.size();
         // Grows with what arrives: a small request costs a small buffer, and a body is read in large pieces.
-        std::size_t room = old == 0 && body_done_ ? std::size_t{2048} : kReadSize;
-        in_.resize(old + room);
-        ssize_t count = ::recv(socket_.native_handle(), in_.data() + old, room, MSG_DONTWAIT);
-        in_.resize(old + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+        const std::span<char> room = in_.room(in_.empty() && body_done_ ? std::size_t{2048} : kReadSize);
+        ssize_t count = ::recv(socket_.native_handle(), room.data(), room.size(), MSG_DONTWAIT);
         if (count > 0) {
+            in_.commit(static_cast<std::size_t>(count));
             server_->counters.bytes_in += static_cast<std::uint64_t>(count);
             co_return true;
         }
@@ -124,19 +116,15 @@ Task<bool> HttpSession::fill() {
 }
 
 Task<bool> HttpSession::read_head(std::string_view& head) {
-    std::size_t searched = in_at_;
+    std::size_t searched = 0;
     for (;;) {
-        std::size_t end = find_head_end(in_, searched);
-        if (end != std::string::npos) {
-            if (end - in_at_ > server_->limits.head_bytes) break;
-            head = std::string_view(in_).substr(in_at_, end - in_at_);
+        std::size_t end = find_head_end(in_.bytes(), searched);
+        if (end != std::string_view::npos) {
+            if (end > server_->limits.head_bytes) break;
+            head = in_.bytes().substr(0, end);
             co_return true;
         }
-        if (in_.size() - in_at_ > server_->limits.head_bytes) break;
-        if (in_at_ > 0) {
-            in_.erase(0, in_at_);
-            in_at_ = 0;
-        }
+        if (in_.size() > server_->limits.head_bytes) break;
         searched = in_.size() > 3 ? in_.size() - 3 : 0;
         if (!co_await fill()) co_return false;
     }
@@ -145,8 +133,6 @@ Task<bool> HttpSession::read_head(std::string_view& head) {
     co_await reject(too_large);
     co_return false;
 }
-
-void HttpSession::consume(std::size_t bytes) { in_at_ += bytes; }
 
 void HttpSession::start_request() {
     status_ = 0;
@@ -179,8 +165,7 @@ Task<> HttpSession::linger() {
     deadline_ = Clock::now() + kLinger;
     std::size_t since_turn = 0;
     while (Clock::now() < deadline_) {
-        in_.clear();
-        in_at_ = 0;
+        in_.consume(in_.size());
         if (!co_await fill()) break;
         since_turn += in_.size();
         if (since_turn < 1024 * 1024) continue;

@@ -10,6 +10,7 @@
 
 #include "net/http_parser.hpp"
 #include "net/http_server.hpp"
+#include "net/receive_buffer.hpp"
 #include "platform/event.hpp"
 #include "platform/listen.hpp"
 
@@ -80,7 +81,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     // Of a body that nobody has read; for more the connection is closed.
     static constexpr std::uint64_t kDrainLimit = 256 * 1024;
 
-    // Reading. fill() appends what the socket has to in_; false at the end of the connection.
+    // Reading. fill() adds what the socket has to in_; false at the end of the connection.
     Task<bool> fill();
     Task<bool> wait_readable();
     Task<bool> read_head(std::string_view& head);
@@ -91,7 +92,6 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     Task<Result<std::string_view>> next_of_body();
     Task<> drain_body();
     Task<> linger();
-    void consume(std::size_t bytes);
     void start_request();
     void log_request(Clock::time_point started) const;
 
@@ -110,8 +110,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     std::shared_ptr<HttpServer::Impl> server_;
     std::list<HttpSession*>::iterator position_;
     boost::asio::posix::basic_stream_descriptor<Executor> socket_;
-    std::string in_;  // received and not yet consumed, from in_at_ on
-    std::size_t in_at_ = 0;
+    ReceiveBuffer in_;
     std::size_t last_body_piece_ = 0;  // of in_, handed out by the last read_body()
     Clock::time_point deadline_ = Clock::time_point::max();
     Clock::time_point waiting_since_ = Clock::now();

@@ -199,7 +199,7 @@ void HttpSession::watch_disconnect(std::function<void()> gone) {
         return;
     }
     on_gone_ = std::move(gone);
-    consume(std::exchange(last_body_piece_, 0));
+    in_.consume(std::exchange(last_body_piece_, 0));
     watching_ = true;
     watch_full_ = false;
     if (!watch_armed_) arm_watch();
@@ -218,15 +218,16 @@ void HttpSession::on_watch(boost::system::error_code ec) {
         return;
     }
     for (;;) {
-        std::size_t old = in_.size();
-        if (old - in_at_ >= kWatchedBytes) {
+        if (in_.size() >= kWatchedBytes) {
             watch_full_ = true;  // From here tick() looks.
             return;
         }
-        in_.resize(old + 4096);
-        ssize_t count = ::recv(socket_.native_handle(), in_.data() + old, 4096, MSG_DONTWAIT);
-        in_.resize(old + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
-        if (count > 0) continue;
+        const std::span<char> room = in_.room(4096);
+        ssize_t count = ::recv(socket_.native_handle(), room.data(), room.size(), MSG_DONTWAIT);
+        if (count > 0) {
+            in_.commit(static_cast<std::size_t>(count));
+            continue;
+        }
         if (count < 0 && errno == EINTR) continue;
         if (count < 0 && errno == EAGAIN) break;
         note_gone();

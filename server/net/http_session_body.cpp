@@ -6,12 +6,12 @@ namespace sandbox::net {
 
 Task<Result<std::string_view>> HttpSession::read_body() {
     if (body_done_) {
-        consume(std::exchange(last_body_piece_, 0));
+        in_.consume(std::exchange(last_body_piece_, 0));
         co_return std::string_view();
     }
     if (head_.expects_continue) {
         head_.expects_continue = false;
-        if (in_at_ == in_.size() && !co_await send("HTTP/1.1 100 Continue\r\n\r\n")) {
+        if (in_.empty() && !co_await send("HTTP/1.1 100 Continue\r\n\r\n")) {
             co_return Error{Errc::cancelled, "client is gone", 0};
         }
     }
@@ -34,10 +34,10 @@ Task<Result<std::string_view>> HttpSession::read_body() {
 }
 
 Task<Result<std::string_view>> HttpSession::next_of_body() {
-    consume(std::exchange(last_body_piece_, 0));
+    in_.consume(std::exchange(last_body_piece_, 0));
     decoded_.clear();
     for (;;) {
-        std::string_view available = std::string_view(in_).substr(in_at_);
+        std::string_view available = in_.bytes();
         if (!available.empty()) {
             if (!chunked_) {
                 std::uint64_t left = *head_.request.content_length - body_read_;
@@ -49,13 +49,9 @@ Task<Result<std::string_view>> HttpSession::next_of_body() {
             }
             Result<std::size_t> taken = chunked_->feed(available, decoded_, body_limit_);
             if (!taken) co_return taken.error();
-            consume(*taken);
+            in_.consume(*taken);
             body_done_ = chunked_->done();
             if (!decoded_.empty() || body_done_) co_return std::string_view(decoded_);
-        }
-        if (in_at_ > 0) {
-            in_.erase(0, in_at_);
-            in_at_ = 0;
         }
         if (in_.size() > server_->limits.head_bytes)
             co_return Error{Errc::invalid_argument, "malformed chunked body", 0};
@@ -66,7 +62,7 @@ Task<Result<std::string_view>> HttpSession::next_of_body() {
 
 // What the handler left unread stands in the way of the next request.
 Task<> HttpSession::drain_body() {
-    consume(std::exchange(last_body_piece_, 0));
+    in_.consume(std::exchange(last_body_piece_, 0));
     if (body_done_ || close_after_ || gone_) {
         if (!body_done_) close_after_ = true;
         co_return;
@@ -84,7 +80,7 @@ Task<> HttpSession::drain_body() {
             break;
         }
     }
-    consume(std::exchange(last_body_piece_, 0));
+    in_.consume(std::exchange(last_body_piece_, 0));
     deadline_ = Clock::time_point::max();
 }
 
