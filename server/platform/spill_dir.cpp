@@ -110,6 +110,12 @@ bool SpillDir::Impl::reserve_memory(std::size_t bytes) {
 
 void SpillDir::Impl::release_memory(std::size_t bytes) { memory_used_ -= bytes; }
 
+bool SpillDir::Impl::reserve_large_pieces() {
+    if (++large_spools_ <= kLargeSpools) return true;
+    --large_spools_;
+    return false;
+}
+
 SpillDir::SpillDir(const std::string& preferred, const std::string& tmpdir)
     : impl_(std::make_shared<Impl>(preferred, tmpdir)) {}
 SpillDir::~SpillDir() = default;

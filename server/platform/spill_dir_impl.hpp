@@ -17,6 +17,9 @@ struct SpillDir::Impl {
     Result<SpillFile> open_file();
     bool reserve_memory(std::size_t bytes);
     void release_memory(std::size_t bytes);
+    // For spools that write in larger pieces: a few of them at a time. False when there are enough.
+    bool reserve_large_pieces();
+    void release_large_pieces() { --large_spools_; }
 
   private:
     struct Candidate {
@@ -31,6 +34,8 @@ struct SpillDir::Impl {
     mutable std::mutex mutex_;
     UniqueFd directory_;
     std::atomic<std::size_t> memory_used_{0};
+    static constexpr unsigned kLargeSpools = 8;
+    std::atomic<unsigned> large_spools_{0};
 };
 
 }  // namespace sandbox

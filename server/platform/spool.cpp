@@ -15,18 +15,25 @@
 namespace sandbox {
 namespace {
 
+// Each piece costs two wake-ups of a thread, which is a tenth of the time of a large upload with the small
+// size; and each spool has two pieces, which with the large size is too much for many at once. So a few may
+// have large ones, once they have shown that there is much to write.
 constexpr std::size_t kPiece = 256U * 1024;
+constexpr std::size_t kLargePiece = 1024U * 1024;
+constexpr std::uint64_t kMuch = 2 * kLargePiece;
 
 // A buffer on its way to the file: filled at the back, written from the front.
 struct Piece {
+    std::size_t capacity = kPiece;
     std::unique_ptr<char[]> data;
     std::size_t begin = 0;
     std::size_t end = 0;
 
     std::size_t size() const { return end - begin; }
+    bool full() const { return end == capacity; }
     std::size_t take(std::string_view bytes) {
-        if (!data) data = std::make_unique_for_overwrite<char[]>(kPiece);
-        std::size_t count = std::min(bytes.size(), kPiece - end);
+        if (!data) data = std::make_unique_for_overwrite<char[]>(capacity);
+        std::size_t count = std::min(bytes.size(), capacity - end);
         std::memcpy(data.get() + end, bytes.data(), count);
         end += count;
         return count;
@@ -54,6 +61,7 @@ struct Spool::Impl {
         : pool(p), dir(std::move(d)), memory_limit(limit) {}
     ~Impl() {
         if (reserved > 0) dir->release_memory(reserved);
+        if (large) dir->release_large_pieces();
     }
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
@@ -82,6 +90,7 @@ struct Spool::Impl {
     Piece flying;
     Piece tail;
 
+    bool large = false;  // pieces
     bool writing = false;
     std::optional<Error> error;
     std::optional<Event> written;
@@ -115,6 +124,12 @@ void Spool::Impl::start_writing(Loop& loop, const std::shared_ptr<Impl>& impl) {
         std::lock_guard lock(impl->mutex);
         std::swap(impl->flying, impl->tail);
         impl->tail.begin = impl->tail.end = 0;
+        if (!impl->large && impl->file_size >= kMuch && !impl->file.in_memory)
+            impl->large = impl->dir->reserve_large_pieces();
+        if (impl->large && impl->tail.capacity < kLargePiece) {
+            impl->tail.data.reset();
+            impl->tail.capacity = kLargePiece;
+        }
     }
     if (!impl->written) impl->written.emplace(loop);
     impl->writing = true;
@@ -227,7 +242,7 @@ Task<Result<>> Spool::append(std::string_view bytes) {
     for (;;) {
         if (impl->error) co_return *impl->error;
         bytes.remove_prefix(impl->take(bytes));
-        if (impl->tail.end == kPiece && !impl->writing) {
+        if (impl->tail.full() && !impl->writing) {
             Impl::start_writing(loop, impl);
             continue;
         }

@@ -61,17 +61,18 @@ class SpillDir {
 class Spool {
   public:
     // Keeps up to `memory_limit` bytes in memory, and twice 256 KiB more as write buffers once they are
-    // passed. `pool` must outlive it.
+    // passed; twice 1 MiB when 2 MiB are in a file on a disk, for at most 8 spools of a SpillDir at a time.
+    // `pool` must outlive it.
     Spool(BlockingPool& pool, SpillDir& dir, std::size_t memory_limit);
     ~Spool();
     Spool(Spool&&) noexcept;
     Spool& operator=(Spool&&) noexcept;
 
     // Resumes when the bytes are taken; they may still be on their way to the file, off the loop, while the
-    // next are appended: at most 256 KiB of them, so a slow disk holds the caller up. `bytes` must stay valid
-    // until then. An error (resource_exhausted when there is no space) is final: this append and all later
-    // ones report it. What was taken up to there, perhaps a part of this append, stays readable, and size()
-    // counts just that.
+    // next are appended: at most a buffer of them, so a slow disk holds the caller up. `bytes` must stay
+    // valid until then. An error (resource_exhausted when there is no space) is final: this append and all
+    // later ones report it. What was taken up to there, perhaps a part of this append, stays readable, and
+    // size() counts just that.
     Task<Result<>> append(std::string_view bytes);
 
     // After the last append: when the content has spilled to a file on a disk, that file gets all of it, so

@@ -78,6 +78,26 @@ class SpoolTest : public testing::Test {
     SpillDir dir_{"", ""};
 };
 
+// More than may have large pieces, and again after those have gone.
+TEST_F(SpoolTest, ManySpoolsGrowBesideEachOther) {
+    constexpr std::size_t kSpools = 12;
+    for (int round = 0; round < 2; ++round) {
+        std::vector<std::unique_ptr<Spool>> spools;
+        for (std::size_t n = 0; n < kSpools; ++n)
+            spools.push_back(std::make_unique<Spool>(pool_, dir_, 64 * kKiB));
+        std::array<bool, kSpools> over{};
+        for (std::size_t n = 0; n < kSpools; ++n)
+            spawn_task(loop_, "append", write_all(*spools[n], content(n, 5 * kMiB + n), &over[n]));
+        loop_.restart();
+        loop_.run();
+        EXPECT_EQ(std::count(over.begin(), over.end(), true), static_cast<std::ptrdiff_t>(kSpools));
+        for (std::size_t n = 0; n < kSpools; ++n) {
+            EXPECT_EQ(spools[n]->size(), 5 * kMiB + n);
+            EXPECT_TRUE(read(*spools[n], 0, 6 * kMiB) == content(n, 5 * kMiB + n)) << n;
+        }
+    }
+}
+
 TEST_F(SpoolTest, SmallContentStaysInMemory) {
     Spool spool(pool_, dir_, 100);
     EXPECT_TRUE(spool.in_memory());
