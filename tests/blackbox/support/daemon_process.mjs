@@ -66,7 +66,18 @@ export function memoryKb(pid, field) {
     return Number(match[1]);
 }
 
-export const openDescriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
+// Not what a cgroup costs that waits for the next command: how many of them there are depends on how many commands ran
+// at once before. A directory of a cgroup may be shown as the root.
+export function openDescriptors(pid) {
+    const target = (fd) => {
+        try {
+            return fs.readlinkSync(`/proc/${pid}/fd/${fd}`);
+        } catch {
+            return '/';  // closed meanwhile
+        }
+    };
+    return fs.readdirSync(`/proc/${pid}/fd`).map(target).filter((name) => name !== '/' && !name.startsWith('/sys/fs/cgroup/')).length;
+}
 
 function cleanEnvironment() {
     const env = {};
