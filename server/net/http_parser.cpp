@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <cctype>
@@ -29,16 +30,12 @@ struct Wiped {
     std::string& text;
     ~Wiped() { wipe(text); }
 };
-struct WipedSecrets {
-    http::fields& fields;
-    ~WipedSecrets() {
-        for (const auto& field : fields) {  // A look at all is cheaper than a search by name.
-            if (field.name() != http::field::authorization) continue;
-            std::string_view value = field.value();  // lies in the field's own storage
-            ::explicit_bzero(const_cast<char*>(value.data()), value.size());
-        }
+
+void wipe_secrets(Request& request) {
+    for (auto& [name, value] : request.headers) {
+        if (name == "authorization") wipe(value);
     }
-};
+}
 
 std::string lower(std::string_view text) {
     std::string out(text);
@@ -141,23 +138,43 @@ bool has_chunked_coding(const Request& request, bool& unsupported) {
     return chunked && !unsupported;
 }
 
-}  // namespace
-
-std::size_t find_head_end(std::string_view bytes, std::size_t search_from) {
-    for (std::size_t at = search_from;;) {
-        at = bytes.find('\n', at);
-        if (at == std::string_view::npos) return at;
-        std::string_view rest = bytes.substr(at + 1);
-        if (rest.starts_with("\r\n")) return at + 3;
-        if (rest.starts_with("\n")) return at + 2;
-        if (at == 0 || bytes[at - 1] != '\r') return at + 1;  // A bare LF: parse_head refuses it.
-        ++at;
+// Puts a head into a RequestHead as it is parsed.
+class HeadParser final : public http::basic_parser<true> {
+  public:
+    explicit HeadParser(RequestHead& out) : out_(out) {
+        header_limit(kHeadLimit);
+        body_limit(boost::none);
+        skip(true);
     }
-}
 
-boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head) {
+  private:
+    using View = boost::beast::string_view;
+    using Ec = boost::system::error_code;
+
+    void on_request_impl(http::verb, View method, View target, int version, Ec&) override {
+        out_.request.method_text = std::string_view(method);
+        out_.target = std::string_view(target);
+        out_.request.version = static_cast<unsigned>(version);
+        out_.request.headers.reserve(8);
+    }
+    void on_field_impl(http::field, View name, View value, Ec&) override {
+        out_.request.headers.emplace_back(lower(name), std::string(value));
+    }
+    void on_header_impl(Ec&) override {}
+    void on_finish_impl(Ec&) override {}
+    // There are no responses, and no bodies.
+    void on_response_impl(int, View, int, Ec&) override {}
+    void on_body_init_impl(const boost::optional<std::uint64_t>&, Ec&) override {}
+    std::size_t on_body_impl(View, Ec&) override { return 0; }
+    void on_chunk_header_impl(std::uint64_t, View, Ec&) override {}
+    std::size_t on_chunk_body_impl(std::uint64_t, View, Ec&) override { return 0; }
+
+    RequestHead& out_;
+};
+
+std::optional<BadRequest> parse_into(RequestHead& out, std::string_view head) {
     if (has_bad_bytes(head)) return BadRequest{};
-    if (auto bad = check_request_line(head)) return *bad;
+    if (auto bad = check_request_line(head)) return bad;
     // RFC 9110 2.5: a higher minor version is served as the highest we know, and Beast knows none above 1.
     std::string as_11;
     const Wiped wiped_head{as_11};
@@ -167,46 +184,34 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
         head = as_11;
     }
 
-    http::request_parser<http::empty_body> parser;
-    const WipedSecrets wiped_fields{parser.get()};
-    parser.header_limit(kHeadLimit);
-    parser.body_limit(boost::none);
-    parser.skip(true);
+    HeadParser parser(out);
     boost::system::error_code ec;
     parser.put(boost::asio::const_buffer(head.data(), head.size()), ec);
     if (ec && ec != http::error::need_more) return BadRequest{};
     if (!parser.is_header_done()) return BadRequest{};
 
-    const auto& message = parser.get();
-    RequestHead out;
     Request& request = out.request;
-    request.method_text = std::string_view(message.method_string());
     request.method = method_of(request.method_text);
-    out.target = std::string_view(message.target());
-    request.version = message.version();
-    request.headers.reserve(8);
     unsigned hosts = 0;
-    std::string host;
+    std::string_view host;
     std::optional<std::string> length_text;
     bool close = false;
     bool keep = false;
-    for (const auto& field : message) {
-        auto& header = request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
-        const std::string& name = header.first;
+    for (const auto& [name, value] : request.headers) {
         if (name == "host") {
             ++hosts;
-            host = header.second;
+            host = value;
         } else if (name == "content-length") {
-            if (length_text && *length_text != header.second) return BadRequest{};
-            length_text = header.second;
+            if (length_text && *length_text != value) return BadRequest{};
+            length_text = value;
         } else if (name == "connection") {
-            for (const std::string& token : tokens_of(header.second)) {
+            for (const std::string& token : tokens_of(value)) {
                 close = close || token == "close";
                 keep = keep || token == "keep-alive";
             }
         } else if (name == "expect") {
-            out.expects_continue = lower(header.second) == "100-continue" && request.version == 11;
-            out.bad_expectation = lower(header.second) != "100-continue";
+            out.expects_continue = lower(value) == "100-continue" && request.version == 11;
+            out.bad_expectation = lower(value) != "100-continue";
         }
     }
     if (hosts == 0 && request.version == 11)
@@ -227,6 +232,29 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
         request.content_length = length;
     }
     request.keep_alive = request.version == 11 ? !close : keep && !close;
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::size_t find_head_end(std::string_view bytes, std::size_t search_from) {
+    for (std::size_t at = search_from;;) {
+        at = bytes.find('\n', at);
+        if (at == std::string_view::npos) return at;
+        std::string_view rest = bytes.substr(at + 1);
+        if (rest.starts_with("\r\n")) return at + 3;
+        if (rest.starts_with("\n")) return at + 2;
+        if (at == 0 || bytes[at - 1] != '\r') return at + 1;  // A bare LF: parse_head refuses it.
+        ++at;
+    }
+}
+
+boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head) {
+    RequestHead out;
+    if (auto bad = parse_into(out, head)) {
+        wipe_secrets(out.request);
+        return *bad;
+    }
     return out;
 }
 

@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -19,6 +18,7 @@ namespace sandbox::net {
 namespace asio = boost::asio;
 namespace {
 
+constexpr std::size_t kFirstReadSize = 1024;  // what malloc(3) keeps at hand for each thread
 constexpr std::size_t kReadSize = 64 * 1024;
 constexpr std::chrono::seconds kLinger{2};
 
@@ -38,10 +38,8 @@ void wipe_tokens(Request& request) {
 }  // namespace
 
 HttpSession::HttpSession(std::shared_ptr<HttpServer::Impl> server, UniqueFd socket)
-    : server_(std::move(server)), socket_(server_->loop) {
-    boost::system::error_code ec;
-    socket_.assign(socket.get(), ec);
-    if (!ec) socket.release();
+    : server_(std::move(server)), socket_(std::move(socket)), readiness_(server_->loop) {
+    if (!readiness_.start(socket_.get())) socket_.reset();
     position_ = server_->sessions.insert(server_->sessions.end(), this);
     ++server_->counters.active;
 }
@@ -57,19 +55,17 @@ Task<> HttpSession::run() {
     bool asked_before = false;
     while (!gone_ && !close_after_ && !server_->stopping) {
         if (in_.empty()) {
-            in_.release();  // An idle connection holds no buffer.
             idle_ = true;
             waiting_since_ = Clock::now();
             deadline_ = waiting_since_ + server_->limits.idle_time;
             // A connection that comes while we drain may still ask for /health.
             if (server_->draining && asked_before) break;
-            if (!co_await wait_readable()) break;
+            if (!co_await fill()) break;
         }
         idle_ = false;
         asked_before = true;
-        deadline_ = Clock::now() + server_->limits.head_time;
-        std::string_view head;
-        if (!co_await read_head(head)) break;
+        std::string_view head = whole_head();  // Most come so.
+        if (head.empty() && !co_await read_head(head)) break;
         waiting_since_ = Clock::time_point::max();
         has_asked_ = true;
         auto parsed = parse_head(head);
@@ -86,44 +82,54 @@ Task<> HttpSession::run() {
         --server_->running;
     }
     if (!gone_ && close_after_) co_await linger();
-    boost::system::error_code ignored;
-    socket_.close(ignored);
-}
-
-Task<bool> HttpSession::wait_readable() {
-    boost::system::error_code ec;
-    co_await socket_.async_wait(asio::posix::descriptor_base::wait_read, asio::redirect_error(use_task, ec));
-    co_return !ec;
+    readiness_.stop();
+    socket_.reset();
 }
 
 Task<bool> HttpSession::fill() {
     for (;;) {
-        if (!socket_.is_open()) co_return false;
+        if (!readiness_.readable()) {
+            if (in_.empty() && body_done_) in_.release();  // An idle connection holds no buffer.
+            if (!co_await readiness_.wait_readable()) break;
+        }
         // Grows with what arrives: a small request costs a small buffer, and a body is read in large pieces.
-        const std::span<char> room = in_.room(in_.empty() && body_done_ ? std::size_t{2048} : kReadSize);
-        ssize_t count = ::recv(socket_.native_handle(), room.data(), room.size(), MSG_DONTWAIT);
-        if (count > 0) {
-            in_.commit(static_cast<std::size_t>(count));
-            server_->counters.bytes_in += static_cast<std::uint64_t>(count);
-            co_return true;
-        }
-        if (count < 0 && errno == EINTR) continue;
-        if (count == 0 || errno != EAGAIN || !co_await wait_readable()) {
-            note_gone();
-            co_return false;
-        }
+        const std::span<char> room = in_.room(in_.empty() && body_done_ ? kFirstReadSize : kReadSize);
+        const ssize_t count = receive(room);
+        if (count > 0) co_return true;
+        if (count == 0 || errno != EAGAIN) break;
     }
+    note_gone();
+    co_return false;
+}
+
+// recv(2) into `room`, which is the end of in_.
+ssize_t HttpSession::receive(std::span<char> room) {
+    ssize_t count;
+    do {
+        count = ::recv(socket_.get(), room.data(), room.size(), MSG_DONTWAIT);
+    } while (count < 0 && errno == EINTR);
+    if (count > 0) {
+        in_.commit(static_cast<std::size_t>(count));
+        server_->counters.bytes_in += static_cast<std::uint64_t>(count);
+        if (static_cast<std::size_t>(count) < room.size()) readiness_.took_all();
+    } else if (count < 0 && errno == EAGAIN) {
+        readiness_.drained();
+    }
+    return count;
+}
+
+std::string_view HttpSession::whole_head(std::size_t search_from) const {
+    const std::size_t end = find_head_end(in_.bytes(), search_from);
+    if (end == std::string_view::npos || end > server_->limits.head_bytes) return {};
+    return in_.bytes().substr(0, end);
 }
 
 Task<bool> HttpSession::read_head(std::string_view& head) {
+    deadline_ = Clock::now() + server_->limits.head_time;
     std::size_t searched = 0;
     for (;;) {
-        std::size_t end = find_head_end(in_.bytes(), searched);
-        if (end != std::string_view::npos) {
-            if (end > server_->limits.head_bytes) break;
-            head = in_.bytes().substr(0, end);
-            co_return true;
-        }
+        head = whole_head(searched);
+        if (!head.empty()) co_return true;
         if (in_.size() > server_->limits.head_bytes) break;
         searched = in_.size() > 3 ? in_.size() - 3 : 0;
         if (!co_await fill()) co_return false;
@@ -160,8 +166,8 @@ Task<> HttpSession::reject(BadRequest bad) {
 // So that the peer reads the answer: closing with unread input would reset the connection (RFC 9112 9.6). It
 // may be in the middle of a large upload, and looks up only when it has sent some more.
 Task<> HttpSession::linger() {
-    if (gone_ || !socket_.is_open()) co_return;
-    ::shutdown(socket_.native_handle(), SHUT_WR);
+    if (gone_ || !socket_) co_return;
+    ::shutdown(socket_.get(), SHUT_WR);
     deadline_ = Clock::now() + kLinger;
     std::size_t since_turn = 0;
     while (Clock::now() < deadline_) {
@@ -177,10 +183,10 @@ Task<> HttpSession::linger() {
 
 void HttpSession::tick(Clock::time_point now) {
     if (now >= deadline_) cut();
-    if (watch_full_ && !gone_ && socket_.is_open()) {
+    if (watch_full_ && !gone_ && socket_) {
         tcp_info info{};
         socklen_t size = sizeof info;
-        if (::getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+        if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
             info.tcpi_state != TCP_ESTABLISHED) {
             note_gone();
         }
@@ -193,7 +199,7 @@ void HttpSession::close_if_idle() {
 
 void HttpSession::cut() {
     waiting_since_ = Clock::time_point::max();  // It makes room already.
-    if (socket_.is_open()) ::shutdown(socket_.native_handle(), SHUT_RDWR);
+    if (socket_) ::shutdown(socket_.get(), SHUT_RDWR);
 }
 
 // ---------------------------------------------------------------- one request
@@ -225,7 +231,8 @@ Task<> HttpSession::serve_request() {
     if (answered() && !finished_) abort();
     if (!answered() && !gone_) co_await respond_error(*this, 500, "Internal Server Error");
     wipe_tokens(head_.request);
-    co_await drain_body();
+    in_.consume(std::exchange(last_body_piece_, 0));
+    if (!body_done_) co_await drain_body();
     log_request(started);
     if (status_ != 0) {
         auto& statuses = have_route_ ? server_->counters.by_route[route_index_] : server_->counters.no_route;

@@ -3,9 +3,11 @@
 // connection and its requests are in http_session.cpp, their bodies in http_session_body.cpp, the answers in
 // http_session_answer.cpp.
 
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <sys/uio.h>
+
 #include <chrono>
 #include <list>
+#include <span>
 #include <string>
 
 #include "net/http_parser.hpp"
@@ -13,6 +15,7 @@
 #include "net/receive_buffer.hpp"
 #include "platform/event.hpp"
 #include "platform/listen.hpp"
+#include "platform/poller.hpp"
 
 namespace sandbox::net {
 
@@ -83,14 +86,16 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
 
     // Reading. fill() adds what the socket has to in_; false at the end of the connection.
     Task<bool> fill();
-    Task<bool> wait_readable();
+    ssize_t receive(std::span<char> room);
+    // The head that in_ begins with; empty while it is not whole, or when it is larger than allowed.
+    std::string_view whole_head(std::size_t search_from = 0) const;
     Task<bool> read_head(std::string_view& head);
     Task<> serve_request();
     Task<> dispatch();
     Task<bool> answer_preflight();
     Task<> reject(BadRequest bad);
     Task<Result<std::string_view>> next_of_body();
-    Task<> drain_body();
+    Task<> drain_body();  // what is left of it
     Task<> linger();
     void start_request();
     void log_request(Clock::time_point started) const;
@@ -98,18 +103,19 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     // Writing.
     std::string response_head(int status, std::string_view content_type, const HeaderList& headers,
                               Framing framing, std::uint64_t length);
+    bool send_now(std::span<iovec>& parts);
     Task<bool> send(std::string_view first, std::string_view second = {}, std::string_view third = {});
     Task<bool> send_owned(std::string head, std::string body);
     void note_gone();
 
     // Disconnect watch.
-    void arm_watch();
-    void on_watch(boost::system::error_code ec);
+    void look_for_disconnect();
     void end_watch();
 
     std::shared_ptr<HttpServer::Impl> server_;
     std::list<HttpSession*>::iterator position_;
-    boost::asio::posix::basic_stream_descriptor<Executor> socket_;
+    UniqueFd socket_;  // none: the connection has ended
+    Readiness readiness_;
     ReceiveBuffer in_;
     std::size_t last_body_piece_ = 0;  // of in_, handed out by the last read_body()
     Clock::time_point deadline_ = Clock::time_point::max();
@@ -135,8 +141,6 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     bool gone_ = false;
 
     std::function<void()> on_gone_;
-    bool watching_ = false;
-    bool watch_armed_ = false;
     bool watch_full_ = false;
 };
 

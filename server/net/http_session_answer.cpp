@@ -4,8 +4,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <cerrno>
 
 #include "net/http_session.hpp"
@@ -13,13 +11,13 @@
 
 namespace sandbox::net {
 
-namespace asio = boost::asio;
-
 namespace {
 
 constexpr std::size_t kWatchedBytes = 64 * 1024;  // of pipelined requests, kept while one is being answered
 constexpr std::uint64_t kSendfilePortion = 1024 * 1024;
 constexpr int kSendfileTurn = 16;
+
+iovec vector_of(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
 
 }  // namespace
 
@@ -76,11 +74,11 @@ Task<bool> HttpSession::begin(int status, std::string_view content_type, HeaderL
 }
 
 Task<bool> HttpSession::send_owned(std::string head, std::string body) {
-    if (body.size() <= 4096) {
-        head += body;
-        co_return co_await send(head);
-    }
-    co_return co_await send(head, body);
+    if (body.size() <= 4096) head.append(std::exchange(body, {}));
+    iovec all[] = {vector_of(head), vector_of(body)};
+    std::span<iovec> parts(all);
+    while (!send_now(parts)) co_await readiness_.wait_writable();
+    co_return !gone_;
 }
 
 Task<bool> HttpSession::write(std::string_view bytes) {
@@ -100,7 +98,7 @@ Task<bool> HttpSession::write_file(BlockingPool& pool, int fd, std::uint64_t off
     auto position = static_cast<off_t>(offset);
     std::uint64_t left = length;
     // The socket stays open until run() ends, whatever happens meanwhile; a cut only shuts it down.
-    const int socket = socket_.native_handle();
+    const int socket = socket_.get();
     const std::string file = "/proc/self/fd/" + std::to_string(fd);  // tells the pool whose file system it is
     auto send_some = [&]() -> int {
         // Then others get the thread, however fast the peer reads.
@@ -120,9 +118,7 @@ Task<bool> HttpSession::write_file(BlockingPool& pool, int fd, std::uint64_t off
         const int failure = co_await pool.run_on(file, send_some);
         server_->counters.bytes_out += before - left;
         if (failure == EAGAIN) {
-            boost::system::error_code ec;
-            co_await socket_.async_wait(asio::posix::descriptor_base::wait_write,
-                                        asio::redirect_error(use_task, ec));
+            co_await readiness_.wait_writable();
         } else if (failure != 0) {
             abort();  // The file is shorter than promised, or the peer is gone.
         }
@@ -146,40 +142,37 @@ void HttpSession::abort() {
     note_gone();
 }
 
-Task<bool> HttpSession::send(std::string_view first_part, std::string_view second_part,
-                             std::string_view third_part) {
-    iovec vectors[3];
-    std::size_t count = 0;
-    for (std::string_view part : {first_part, second_part, third_part}) {
-        if (!part.empty()) vectors[count++] = {const_cast<char*>(part.data()), part.size()};
-    }
-    std::size_t first = 0;
-    while (first < count) {
-        if (gone_ || !socket_.is_open()) co_return false;
+Task<bool> HttpSession::send(std::string_view first, std::string_view second, std::string_view third) {
+    iovec all[] = {vector_of(first), vector_of(second), vector_of(third)};
+    std::span<iovec> parts(all);
+    while (!send_now(parts)) co_await readiness_.wait_writable();
+    co_return !gone_;
+}
+
+// Sends what the socket takes and leaves the rest in `parts`. False: it takes no more now.
+bool HttpSession::send_now(std::span<iovec>& parts) {
+    while (!gone_ && socket_) {
+        while (!parts.empty() && parts.front().iov_len == 0) parts = parts.subspan(1);
+        if (parts.empty()) break;
         msghdr message{};
-        message.msg_iov = vectors + first;
-        message.msg_iovlen = count - first;
-        ssize_t sent = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        message.msg_iov = parts.data();
+        message.msg_iovlen = parts.size();
+        const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0) {
-            if (errno == EINTR) continue;
-            if (errno != EAGAIN) {
-                note_gone();
-                co_return false;
-            }
-            boost::system::error_code ec;
-            co_await socket_.async_wait(asio::posix::descriptor_base::wait_write,
-                                        asio::redirect_error(use_task, ec));
+            if (errno == EAGAIN) return false;
+            if (errno != EINTR) note_gone();
             continue;
         }
         server_->counters.bytes_out += static_cast<std::uint64_t>(sent);
         auto left = static_cast<std::size_t>(sent);
-        while (first < count && left >= vectors[first].iov_len) left -= vectors[first++].iov_len;
-        if (first < count) {
-            vectors[first].iov_base = static_cast<char*>(vectors[first].iov_base) + left;
-            vectors[first].iov_len -= left;
+        for (iovec& part : parts) {
+            const std::size_t count = std::min(left, part.iov_len);
+            part.iov_base = static_cast<char*>(part.iov_base) + count;
+            part.iov_len -= count;
+            left -= count;
         }
     }
-    co_return true;
+    return true;
 }
 
 void HttpSession::note_gone() {
@@ -200,50 +193,26 @@ void HttpSession::watch_disconnect(std::function<void()> gone) {
     }
     on_gone_ = std::move(gone);
     in_.consume(std::exchange(last_body_piece_, 0));
-    watching_ = true;
     watch_full_ = false;
-    if (!watch_armed_) arm_watch();
+    readiness_.on_readable([this] { look_for_disconnect(); });
+    if (readiness_.readable()) look_for_disconnect();
 }
 
-void HttpSession::arm_watch() {
-    watch_armed_ = true;
-    socket_.async_wait(asio::posix::descriptor_base::wait_read,
-                       [self = shared_from_this()](boost::system::error_code ec) { self->on_watch(ec); });
-}
-
-void HttpSession::on_watch(boost::system::error_code ec) {
-    watch_armed_ = false;
-    if (ec || !watching_ || gone_) {
-        if (watching_ && !gone_ && ec == asio::error::operation_aborted && socket_.is_open()) arm_watch();
-        return;
-    }
-    for (;;) {
+void HttpSession::look_for_disconnect() {
+    while (!gone_ && readiness_.readable()) {
         if (in_.size() >= kWatchedBytes) {
             watch_full_ = true;  // From here tick() looks.
             return;
         }
-        const std::span<char> room = in_.room(4096);
-        ssize_t count = ::recv(socket_.native_handle(), room.data(), room.size(), MSG_DONTWAIT);
-        if (count > 0) {
-            in_.commit(static_cast<std::size_t>(count));
-            continue;
-        }
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0 && errno == EAGAIN) break;
-        note_gone();
-        return;
+        const ssize_t count = receive(in_.room(4096));
+        if (count == 0 || (count < 0 && errno != EAGAIN)) note_gone();
     }
-    arm_watch();
 }
 
 void HttpSession::end_watch() {
     on_gone_ = nullptr;
-    watching_ = false;
     watch_full_ = false;
-    if (watch_armed_ && socket_.is_open()) {
-        boost::system::error_code ignored;
-        socket_.cancel(ignored);
-    }
+    readiness_.on_readable({});
 }
 
 }  // namespace sandbox::net

@@ -5,26 +5,17 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <cerrno>
+
+#include "platform/poller.hpp"
 
 namespace sandbox {
 
-namespace asio = boost::asio;
-using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
-
 namespace {
 
-Descriptor adopt(Loop& loop, UniqueFd fd) {
-    Descriptor descriptor(loop);
-    boost::system::error_code ec;
-    descriptor.assign(fd.get(), ec);
-    if (ec) return descriptor;
-    fd.release();
-    boost::system::error_code ignored;
-    descriptor.native_non_blocking(true, ignored);
-    return descriptor;
+void make_non_blocking(int fd) {
+    int on = 1;
+    (void)::ioctl(fd, FIONBIO, &on);
 }
 
 }  // namespace
@@ -36,14 +27,12 @@ Result<std::pair<UniqueFd, UniqueFd>> make_pipe() {
 }
 
 struct ReadEnd::Impl {
-    Descriptor waiting;  // on `fd`, from the first wait on
+    Impl(Loop& loop, UniqueFd f) : fd(std::move(f)), readiness(loop) { make_non_blocking(fd.get()); }
     UniqueFd fd;
+    Readiness readiness;  // from the first wait on
 };
 
-ReadEnd::ReadEnd(Loop& loop, UniqueFd fd) : impl_(new Impl{Descriptor(loop), std::move(fd)}) {
-    int on = 1;
-    (void)::ioctl(impl_->fd.get(), FIONBIO, &on);
-}
+ReadEnd::ReadEnd(Loop& loop, UniqueFd fd) : impl_(std::make_shared<Impl>(loop, std::move(fd))) {}
 
 ReadEnd::~ReadEnd() { close(); }
 
@@ -53,6 +42,7 @@ long ReadEnd::read_now(std::span<char> out) {
         ssize_t count = ::read(impl_->fd.get(), out.data(), out.size());
         if (count >= 0) return count;
         if (errno == EINTR) continue;
+        if (errno == EAGAIN) impl_->readiness.drained();
         return errno == EIO ? 0 : -errno;
     }
 }
@@ -60,12 +50,8 @@ long ReadEnd::read_now(std::span<char> out) {
 Task<bool> ReadEnd::readable() {
     auto impl = impl_;
     if (!impl->fd) co_return false;
-    boost::system::error_code ec;
-    if (!impl->waiting.is_open()) impl->waiting.assign(impl->fd.get(), ec);
-    if (ec) co_return false;
-    co_await impl->waiting.async_wait(asio::posix::descriptor_base::wait_read,
-                                      asio::redirect_error(use_task, ec));
-    co_return !ec;
+    if (!impl->readiness.started() && !impl->readiness.start(impl->fd.get())) co_return false;
+    co_return co_await impl->readiness.wait_readable();
 }
 
 std::size_t ReadEnd::pending() const {
@@ -83,50 +69,51 @@ bool ReadEnd::has_writers() const {
 int ReadEnd::fd() const { return impl_->fd.get(); }
 
 void ReadEnd::close() {
-    if (impl_->waiting.is_open()) impl_->waiting.release();
+    impl_->readiness.stop();
     impl_->fd.reset();
 }
 
 struct WriteEnd::Impl {
-    Descriptor descriptor;
+    Impl(Loop& loop, UniqueFd f) : fd(std::move(f)), readiness(loop) { make_non_blocking(fd.get()); }
+    UniqueFd fd;
+    Readiness readiness;  // from the first wait on
 };
 
-WriteEnd::WriteEnd(Loop& loop, UniqueFd fd) : impl_(new Impl{adopt(loop, std::move(fd))}) {}
+WriteEnd::WriteEnd(Loop& loop, UniqueFd fd) : impl_(std::make_shared<Impl>(loop, std::move(fd))) {}
 WriteEnd::~WriteEnd() { close(); }
 
 Task<Result<>> WriteEnd::write_all(std::string_view bytes, const bool* give_up) {
     auto impl = impl_;
     while (!bytes.empty()) {
         if (give_up != nullptr && *give_up) co_return Error{Errc::cancelled, "write given up", ECANCELED};
-        if (!impl->descriptor.is_open()) co_return sys_error("write", EPIPE);
-        ssize_t count = ::write(impl->descriptor.native_handle(), bytes.data(), bytes.size());
+        if (!impl->fd) co_return sys_error("write", EPIPE);
+        ssize_t count = ::write(impl->fd.get(), bytes.data(), bytes.size());
         if (count >= 0) {
             bytes.remove_prefix(static_cast<std::size_t>(count));
             continue;
         }
         if (errno == EINTR) continue;
         if (errno != EAGAIN) co_return sys_error("write", errno);
-        boost::system::error_code ec;
-        co_await impl->descriptor.async_wait(asio::posix::descriptor_base::wait_write,
-                                             asio::redirect_error(use_task, ec));
+        if (!impl->readiness.started()) {
+            Result<> started = impl->readiness.start(impl->fd.get());
+            if (!started) co_return sys_error("write", started.error().sys_errno);
+        }
+        co_await impl->readiness.wait_writable();
     }
     co_return Result<>();
 }
 
-void WriteEnd::interrupt() {
-    boost::system::error_code ignored;
-    impl_->descriptor.cancel(ignored);
-}
+void WriteEnd::interrupt() { impl_->readiness.interrupt_writer(); }
 
 void WriteEnd::close() {
-    boost::system::error_code ignored;
-    impl_->descriptor.close(ignored);
+    impl_->readiness.stop();
+    impl_->fd.reset();
 }
 
-bool WriteEnd::is_open() const { return impl_->descriptor.is_open(); }
+bool WriteEnd::is_open() const { return static_cast<bool>(impl_->fd); }
 
 bool WriteEnd::has_reader() const {
-    pollfd asked{impl_->descriptor.native_handle(), 0, 0};
+    pollfd asked{impl_->fd.get(), 0, 0};
     return is_open() && (::poll(&asked, 1, 0) <= 0 || (asked.revents & POLLERR) == 0);
 }
 

@@ -45,6 +45,7 @@ class ReadEnd {
 
 class WriteEnd {
   public:
+    // As of ReadEnd.
     WriteEnd(Loop& loop, UniqueFd fd);
     ~WriteEnd();
     WriteEnd(const WriteEnd&) = delete;

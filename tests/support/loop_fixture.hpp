@@ -11,6 +11,7 @@
 
 #include "platform/event.hpp"
 #include "platform/loop.hpp"
+#include "platform/poller.hpp"
 #include "platform/reaper.hpp"
 #include "platform/signals.hpp"
 #include "support/census.hpp"
@@ -84,7 +85,9 @@ class LoopTest : public testing::Test {
     std::unique_ptr<SignalSource> signals_;
 
   private:
-    Timer reactor_{loop_};  // The loop opens descriptors of its own at first use: before the census.
+    // The loop opens descriptors of its own at first use: before the census.
+    Timer reactor_{loop_};
+    Poller& poller_ = Poller::of(loop_);
     DescriptorCensus census_;
 };
 

@@ -1,0 +1,172 @@
+#include "platform/poller.hpp"
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "base/unique_fd.hpp"
+
+namespace sandbox {
+
+namespace asio = boost::asio;
+namespace {
+
+// EPOLLHUP and EPOLLERR are always told.
+constexpr std::uint32_t kReading = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+constexpr std::uint32_t kWriting = kReading | EPOLLOUT;
+
+int make_epoll() {
+    const int fd = ::epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+    return fd;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- all of them
+
+asio::execution_context::id Poller::id;
+
+Poller& Poller::of(Loop& loop) { return asio::use_service<Poller>(loop); }
+
+Poller::Poller(Loop& loop) : service(loop), poll_(loop, make_epoll()) {}
+
+Result<std::uint64_t> Poller::add(int fd, std::uint32_t events, Watcher& watcher) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = ++last_key_;
+    watchers_.emplace(last_key_, &watcher);
+    if (::epoll_ctl(poll_.native_handle(), EPOLL_CTL_ADD, fd, &event) != 0) {
+        const int error = errno;
+        watchers_.erase(last_key_);
+        return sys_error("epoll", error);
+    }
+    if (!waiting_) wait();
+    return last_key_;
+}
+
+Result<> Poller::change(int fd, std::uint64_t watch, std::uint32_t events) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = watch;
+    if (::epoll_ctl(poll_.native_handle(), EPOLL_CTL_MOD, fd, &event) != 0) return sys_error("epoll", errno);
+    return {};
+}
+
+void Poller::remove(std::uint64_t watch) {
+    if (watchers_.erase(watch) == 0) return;
+    // A loop that has nothing else to wait for may end.
+    boost::system::error_code ignored;
+    if (watchers_.empty()) poll_.cancel(ignored);
+}
+
+void Poller::wait() {
+    waiting_ = true;
+    poll_.async_wait(asio::posix::descriptor_base::wait_read, [this](boost::system::error_code ec) {
+        waiting_ = false;
+        if (!ec) {
+            turn();
+        } else if (!watchers_.empty()) {
+            wait();
+        }
+    });
+}
+
+void Poller::turn() {
+    std::array<epoll_event, 128> events;
+    const int count =
+        ::epoll_wait(poll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
+    if (!watchers_.empty()) wait();
+    for (int i = 0; i < count; ++i) {
+        const epoll_event& event = events[static_cast<std::size_t>(i)];
+        auto found = watchers_.find(event.data.u64);
+        if (found != watchers_.end()) found->second->ready(event.events);
+    }
+}
+
+void Poller::shutdown() {
+    while (!watchers_.empty()) {
+        Watcher* watcher = watchers_.begin()->second;
+        watchers_.erase(watchers_.begin());
+        watcher->abandon();
+    }
+    boost::system::error_code ignored;
+    poll_.close(ignored);
+}
+
+// ---------------------------------------------------------------- one of them
+
+Result<> Readiness::start(int fd) {
+    Poller& poller = Poller::of(loop_);
+    Result<std::uint64_t> key = poller.add(fd, kReading, *this);
+    if (!key) return key.error();
+    poller_ = &poller;
+    fd_ = fd;
+    key_ = *key;
+    return {};
+}
+
+void Readiness::stop() {
+    if (!started()) return;
+    std::exchange(poller_, nullptr)->remove(key_);
+    wake_later(reader_, false);
+    wake_later(writer_, false);
+}
+
+// Not coroutines: a frame less for each wait.
+Task<bool> Readiness::wait_readable() {
+    auto initiate = [this](auto handler) {
+        reader_.emplace(std::move(handler));
+        if (readable_ || !started()) wake_later(reader_, started());
+    };
+    return asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(bool)>(initiate, use_task);
+}
+
+Task<bool> Readiness::wait_writable() {
+    auto initiate = [this](auto handler) {
+        writer_.emplace(std::move(handler));
+        // Room is told only to those who ask: otherwise each new connection would begin with an event.
+        if (!started() || !poller_->change(fd_, key_, kWriting)) wake_later(writer_, false);
+    };
+    return asio::async_initiate<const asio::use_awaitable_t<Executor>&, void(bool)>(initiate, use_task);
+}
+
+void Readiness::interrupt_writer() { wake_later(writer_, false); }
+
+void Readiness::wake_later(Waiter& waiter, bool told) {
+    if (!waiter) return;
+    asio::post(loop_, [woken = take(waiter), told]() mutable { std::move (*woken)(told); });
+}
+
+Readiness::Waiter Readiness::take(Waiter& waiter) {
+    Waiter taken(std::move(waiter));
+    waiter.reset();
+    return taken;
+}
+
+void Readiness::ready(std::uint32_t events) {
+    constexpr std::uint32_t kEnds = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+    const bool in = (events & (EPOLLIN | EPOLLPRI | kEnds)) != 0;
+    const bool out = (events & (EPOLLOUT | kEnds)) != 0;
+    if ((events & (kEnds | EPOLLPRI)) != 0) sticky_ = true;
+    if (in) readable_ = true;
+    if (in && action_) action_();
+    Waiter reader = in ? take(reader_) : std::nullopt;
+    Waiter writer = out ? take(writer_) : std::nullopt;
+    // Each may destroy this object.
+    if (reader) std::move (*reader)(true);
+    if (writer) std::move (*writer)(true);
+}
+
+void Readiness::abandon() {
+    poller_ = nullptr;
+    // With them go their coroutines, and perhaps this object.
+    const Waiter reader = take(reader_);
+    const Waiter writer = take(writer_);
+}
+
+}  // namespace sandbox
