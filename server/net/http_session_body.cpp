@@ -62,7 +62,8 @@ Task<Result<std::string_view>> HttpSession::next_of_body() {
 
 // What the handler left unread stands in the way of the next request.
 Task<> HttpSession::drain_body() {
-    if (close_after_ || gone_ || head_.expects_continue || head_.request.content_length.value_or(0) > kDrainLimit) {
+    if (close_after_ || gone_ || head_.expects_continue ||
+        head_.request.content_length.value_or(0) > kDrainLimit) {
         close_after_ = true;
         co_return;
     }

@@ -78,8 +78,7 @@ void Poller::wait() {
 
 void Poller::turn() {
     std::array<epoll_event, 128> events;
-    const int count =
-        ::epoll_wait(poll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
+    const int count = ::epoll_wait(poll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
     if (!watchers_.empty()) wait();
     for (int i = 0; i < count; ++i) {
         const epoll_event& event = events[static_cast<std::size_t>(i)];

@@ -110,14 +110,16 @@ TEST_F(PollerTest, RoomIsToldWhenTheOtherSideReads) {
     Readiness readiness(loop_);
     ASSERT_TRUE(readiness.start(ours_.get()));
     const std::string block(4096, 'x');
-    while (::send(ours_.get(), block.data(), block.size(), 0) > 0) {}
+    while (::send(ours_.get(), block.data(), block.size(), 0) > 0) {
+    }
     ASSERT_EQ(errno, EAGAIN);
     std::optional<bool> told;
     spawn_task(loop_, "writer", note_writable(readiness, told));
     drive_for(std::chrono::milliseconds(20));
     EXPECT_FALSE(told);
     std::array<char, 65536> buffer{};
-    while (::recv(theirs_.get(), buffer.data(), buffer.size(), 0) > 0) {}
+    while (::recv(theirs_.get(), buffer.data(), buffer.size(), 0) > 0) {
+    }
     drive_until([&] { return told.has_value(); });
     EXPECT_TRUE(*told);
     EXPECT_TRUE(run(readiness.wait_writable())) << "there is still room";
@@ -127,7 +129,8 @@ TEST_F(PollerTest, StopAndInterruptWakeWhoWaits) {
     Readiness readiness(loop_);
     ASSERT_TRUE(readiness.start(ours_.get()));
     const std::string block(4096, 'x');
-    while (::send(ours_.get(), block.data(), block.size(), 0) > 0) {}
+    while (::send(ours_.get(), block.data(), block.size(), 0) > 0) {
+    }
     std::optional<bool> read;
     std::optional<bool> written;
     spawn_task(loop_, "reader", note_readable(readiness, read));
