@@ -76,7 +76,9 @@ Task<> Shutdown::run() {
     if (!hurry_ && leaves_some) co_await signal_descendants(SIGTERM);
     co_await wait_until(kill_at, false);
     hurry_ = false;
-    while (Clock::now() < end && (co_await signal_descendants(SIGKILL) > 0 || parts_.entrypoint.running())) {
+    while (Clock::now() < end) {
+        const std::size_t left = co_await signal_descendants(SIGKILL);
+        if (left == 0 && !parts_.entrypoint.running()) break;
         co_await wake_.wait_for(kLook);
     }
     // Answers of requests whose commands have just ended.

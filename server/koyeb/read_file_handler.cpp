@@ -60,7 +60,8 @@ Result<std::size_t> read_full(const files::OpenedFile& file, std::uint64_t offse
 Task<Result<std::size_t>> read_stream(Context& context, const files::OpenedFile& file,
                                       std::chrono::steady_clock::time_point until, std::span<char> out) {
     std::size_t total = 0;
-    while (total < out.size() && co_await wait_readable(context.loop, file.fd.get(), until)) {
+    while (total < out.size()) {
+        if (!co_await wait_readable(context.loop, file.fd.get(), until)) break;
         auto job = [&] { return files::read_at(file, 0, out.subspan(total)); };
         Result<std::size_t> count = co_await context.file_pool.run_on(file.path, job);
         if (!count && count.error().sys_errno == EAGAIN) continue;

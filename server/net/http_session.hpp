@@ -85,6 +85,8 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     static constexpr std::uint64_t kDrainLimit = 256 * 1024;
 
     // Reading. fill() adds what the socket has to in_; false at the end of the connection.
+    enum class Filled { some, none, end };
+    Filled fill_now();
     Task<bool> fill();
     ssize_t receive(std::span<char> room);
     // The head that in_ begins with; empty while it is not whole, or when it is larger than allowed.

@@ -17,6 +17,15 @@ constexpr std::size_t kWatchedBytes = 64 * 1024;  // of pipelined requests, kept
 constexpr std::uint64_t kSendfilePortion = 1024 * 1024;
 constexpr int kSendfileTurn = 16;
 
+ssize_t send_parts(int socket, std::span<iovec> parts) {
+    constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    if (parts.size() == 1) return ::send(socket, parts.front().iov_base, parts.front().iov_len, kFlags);
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    return ::sendmsg(socket, &message, kFlags);
+}
+
 iovec vector_of(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
 
 }  // namespace
@@ -76,7 +85,7 @@ Task<bool> HttpSession::begin(int status, std::string_view content_type, HeaderL
 Task<bool> HttpSession::send_owned(std::string head, std::string body) {
     if (body.size() <= 4096) head.append(std::exchange(body, {}));
     iovec all[] = {vector_of(head), vector_of(body)};
-    std::span<iovec> parts(all);
+    std::span<iovec> parts(all, body.empty() ? 1 : 2);
     while (!send_now(parts)) co_await readiness_.wait_writable();
     co_return !gone_;
 }
@@ -154,10 +163,7 @@ bool HttpSession::send_now(std::span<iovec>& parts) {
     while (!gone_ && socket_) {
         while (!parts.empty() && parts.front().iov_len == 0) parts = parts.subspan(1);
         if (parts.empty()) break;
-        msghdr message{};
-        message.msg_iov = parts.data();
-        message.msg_iovlen = parts.size();
-        const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t sent = send_parts(socket_.get(), parts);
         if (sent < 0) {
             if (errno == EAGAIN) return false;
             if (errno != EINTR) note_gone();

@@ -4,10 +4,10 @@
 //
 // Coroutine rules of this code base:
 //  - coroutines are named functions; a parameter is taken by value, or by reference to what outlives it by
-//  contract;
+//    contract;
 //  - never write an aggregate or a capturing lambda inside a co_await expression: g++ 12 destroys such a
-//  temporary
-//    twice (GCC PR 107288). Name it first.
+//    temporary twice (GCC PR 107288). Name it first;
+//  - no co_await behind && or || in the condition of a loop: g++ 12 awaits it in any case.
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
