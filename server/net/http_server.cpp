@@ -67,6 +67,7 @@ bool HttpServer::Impl::make_room() {
 
 HttpServer::HttpServer(Loop& loop, const Router& router, Guard guard, HttpLimits limits)
     : impl_(std::make_shared<Impl>(loop, router, std::move(guard), limits)) {
+    Poller::of(loop);  // Its descriptor is made while there are some.
     spawn_task(loop, "http clock", tick_loop(impl_));
 }
 

@@ -148,10 +148,11 @@ Readiness::Waiter Readiness::take(Waiter& waiter) {
 }
 
 void Readiness::ready(std::uint32_t events) {
-    constexpr std::uint32_t kEnds = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
-    const bool in = (events & (EPOLLIN | EPOLLPRI | kEnds)) != 0;
-    const bool out = (events & (EPOLLOUT | kEnds)) != 0;
-    if ((events & (kEnds | EPOLLPRI)) != 0) sticky_ = true;
+    constexpr std::uint32_t kBroken = EPOLLHUP | EPOLLERR;
+    const bool in = (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | kBroken)) != 0;
+    // Not RDHUP: who has said all may still be read to, and it is told again with each wait.
+    const bool out = (events & (EPOLLOUT | kBroken)) != 0;
+    if ((events & (EPOLLRDHUP | EPOLLPRI | kBroken)) != 0) sticky_ = true;
     if (in) readable_ = true;
     if (in && action_) action_();
     Waiter reader = in ? take(reader_) : std::nullopt;

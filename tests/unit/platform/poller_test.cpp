@@ -125,6 +125,40 @@ TEST_F(PollerTest, RoomIsToldWhenTheOtherSideReads) {
     EXPECT_TRUE(run(readiness.wait_writable())) << "there is still room";
 }
 
+// It would be told again with each wait: a loop that spins for as long as the peer does not read.
+TEST_F(PollerTest, APeerThatOnlyReadsIsNoRoom) {
+    Readiness readiness(loop_);
+    ASSERT_TRUE(readiness.start(ours_.get()));
+    const std::string block(4096, 'x');
+    while (::send(ours_.get(), block.data(), block.size(), 0) > 0) {
+    }
+    ASSERT_EQ(::shutdown(theirs_.get(), SHUT_WR), 0);
+    std::optional<bool> told;
+    spawn_task(loop_, "writer", note_writable(readiness, told));
+    drive_for(std::chrono::milliseconds(20));
+    EXPECT_FALSE(told);
+    EXPECT_TRUE(readiness.readable()) << "there is an end to read";
+    std::array<char, 65536> buffer{};
+    while (::recv(theirs_.get(), buffer.data(), buffer.size(), 0) > 0) {
+    }
+    drive_until([&] { return told.has_value(); });
+    EXPECT_TRUE(*told);
+}
+
+TEST_F(PollerTest, APeerThatIsGoneWakesAWriter) {
+    Readiness readiness(loop_);
+    ASSERT_TRUE(readiness.start(ours_.get()));
+    const std::string block(4096, 'x');
+    while (::send(ours_.get(), block.data(), block.size(), 0) > 0) {
+    }
+    std::optional<bool> told;
+    spawn_task(loop_, "writer", note_writable(readiness, told));
+    drive_for(std::chrono::milliseconds(5));
+    theirs_.reset();
+    drive_until([&] { return told.has_value(); });
+    EXPECT_LT(::send(ours_.get(), "x", 1, MSG_NOSIGNAL), 0);
+}
+
 TEST_F(PollerTest, StopAndInterruptWakeWhoWaits) {
     Readiness readiness(loop_);
     ASSERT_TRUE(readiness.start(ours_.get()));
