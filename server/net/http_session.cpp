@@ -20,6 +20,9 @@ namespace {
 
 constexpr std::size_t kFirstReadSize = 1024;  // what malloc(3) keeps at hand for each thread
 constexpr std::size_t kReadSize = 64 * 1024;
+// Requests, and pieces of bodies, that a connection may have taken without waiting before others get their
+// turn.
+constexpr unsigned kStepsPerTurn = 8;
 constexpr std::chrono::seconds kLinger{2};
 
 void wipe_authorization(Request& request) {
@@ -63,6 +66,7 @@ Task<> HttpSession::run() {
             // As fill(), with a coroutine less for each request.
             Filled filled = fill_now();
             while (filled == Filled::none) {
+                steps_ = 0;
                 if (!co_await readiness_.wait_readable()) break;
                 filled = fill_now();
             }
@@ -86,6 +90,7 @@ Task<> HttpSession::run() {
         ++server_->running;
         co_await serve_request();
         --server_->running;
+        if (turn_is_over()) co_await asio::post(server_->loop, use_task);
     }
     if (!gone_ && close_after_) co_await linger();
     readiness_.stop();
@@ -106,10 +111,18 @@ HttpSession::Filled HttpSession::fill_now() {
     return Filled::none;
 }
 
+bool HttpSession::turn_is_over() {
+    if (++steps_ < kStepsPerTurn) return false;
+    steps_ = 0;
+    return true;
+}
+
 Task<bool> HttpSession::fill() {
+    if (turn_is_over()) co_await asio::post(server_->loop, use_task);
     for (;;) {
         const Filled filled = fill_now();
         if (filled != Filled::none) co_return filled == Filled::some;
+        steps_ = 0;
         if (co_await readiness_.wait_readable()) continue;
         note_gone();
         co_return false;
@@ -183,14 +196,10 @@ Task<> HttpSession::linger() {
     if (gone_ || !socket_) co_return;
     ::shutdown(socket_.get(), SHUT_WR);
     deadline_ = Clock::now() + kLinger;
-    std::size_t since_turn = 0;
     while (Clock::now() < deadline_) {
         in_.consume(in_.size());
-        if (!co_await fill()) break;
-        since_turn += in_.size();
-        if (since_turn < 1024 * 1024) continue;
-        since_turn = 0;
-        co_await asio::post(server_->loop, use_task);  // Other connections get their turn.
+        const bool more = co_await fill();  // named: see scripts/check-coroutines
+        if (!more) break;
     }
     gone_ = true;
 }

@@ -87,6 +87,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     // Reading. fill() adds what the socket has to in_; false at the end of the connection.
     enum class Filled { some, none, end };
     Filled fill_now();
+    bool turn_is_over();
     Task<bool> fill();
     ssize_t receive(std::span<char> room);
     // The head that in_ begins with; empty while it is not whole, or when it is larger than allowed.
@@ -119,6 +120,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     UniqueFd socket_;  // none: the connection has ended
     Readiness readiness_;
     ReceiveBuffer in_;
+    unsigned steps_ = 0;               // since others had their turn
     std::size_t last_body_piece_ = 0;  // of in_, handed out by the last read_body()
     Clock::time_point deadline_ = Clock::time_point::max();
     Clock::time_point waiting_since_ = Clock::now();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,6 +39,8 @@ class HttpServerTest : public testing::Test {
     HttpCounters counters();
     std::size_t running();
     bool all_closed();
+    // Runs `action` on the loop's thread: what clients do meanwhile the server finds all at once.
+    void while_the_loop_stands(const std::function<void()>& action);
 
     HttpPeer connect(int receive_buffer = 0) const { return HttpPeer(port_, receive_buffer); }
     // One request on a connection of its own.

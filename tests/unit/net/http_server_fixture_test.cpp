@@ -124,6 +124,11 @@ struct HttpServerTest::Server {
         co_await exchange.write_file(files, fd.get(), 3, length);
         co_await exchange.finish();
     }
+    // How many have asked for it.
+    Task<> serial(Exchange& exchange) {
+        std::string number = std::to_string(++serials);
+        co_await exchange.respond(200, "text/plain", std::move(number));
+    }
     Task<> flood(Exchange& exchange) {
         co_await exchange.begin(200, "application/octet-stream");
         const std::string block(1024 * 1024, 'f');
@@ -152,6 +157,7 @@ struct HttpServerTest::Server {
     Loop loop{1};
     BlockingPool files{loop, "files", 1, 1};
     Event wake;
+    int serials = 0;
     Router router{{"/prefix"}};
     std::optional<HttpServer> http;
     std::optional<boost::asio::executor_work_guard<Executor>> work;
@@ -184,6 +190,7 @@ void HttpServerTest::start(HttpLimits limits) {
     server.router.add({"/file", get_only, true, [&server](Exchange& e) { return server.file(e); }});
     server.router.add(
         {"/wait", {Method::get, Method::post}, true, [&server](Exchange& e) { return server.wait(e); }});
+    server.router.add({"/serial", get_only, true, [&server](Exchange& e) { return server.serial(e); }});
     server.router.add({"/flood", get_only, true, [&server](Exchange& e) { return server.flood(e); }});
     auto guard = [&server](const Request& request) { return server.guard(request); };
     server.http.emplace(server.loop, server.router, guard, limits);
@@ -217,6 +224,10 @@ std::size_t HttpServerTest::running() {
 }
 bool HttpServerTest::all_closed() {
     return sandbox::test::eventually([this] { return counters().active == 0; });
+}
+
+void HttpServerTest::while_the_loop_stands(const std::function<void()>& action) {
+    server_->on_loop([&action] { action(); });
 }
 
 void HttpServerTest::TearDown() {

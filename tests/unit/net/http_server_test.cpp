@@ -45,6 +45,23 @@ TEST_F(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {
     }
 }
 
+TEST_F(HttpServerTest, WhoPipelinesALotDoesNotHoldUpOthers) {
+    start();
+    HttpPeer greedy = connect();
+    HttpPeer other = connect();
+    EXPECT_EQ(greedy.ask(get("/serial")).body, "1");
+    EXPECT_EQ(other.ask(get("/serial")).body, "2");
+    constexpr int kMany = 500;
+    while_the_loop_stands([&] {
+        std::string requests;
+        for (int i = 0; i < kMany; ++i) requests += get("/serial");
+        ASSERT_TRUE(greedy.send(requests));
+        ASSERT_TRUE(other.send(get("/serial")));
+    });
+    EXPECT_LT(std::stoi(other.receive().body), 100);
+    for (int i = 0; i < kMany; ++i) ASSERT_EQ(greedy.receive().status, 200) << i;
+}
+
 TEST_F(HttpServerTest, RequestsMayComeInAnyPieces) {
     start();
     HttpPeer peer = connect();
