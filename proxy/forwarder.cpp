@@ -299,7 +299,8 @@ void Forwarder::Impl::turn() {
 }
 
 void Forwarder::Impl::note(const epoll_event& event) {
-    auto found = watches.find(event.data.u64);
+    const std::uint64_t key = event.data.u64;  // not by reference: the event is packed
+    auto found = watches.find(key);
     if (found == watches.end()) return;
     Watch& watch = *found->second;
     watch.endpoint.note(event.events);

@@ -81,8 +81,9 @@ void Poller::turn() {
     const int count = ::epoll_wait(poll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
     if (!watchers_.empty()) wait();
     for (int i = 0; i < count; ++i) {
-        const epoll_event& event = events[static_cast<std::size_t>(i)];
-        auto found = watchers_.find(event.data.u64);
+        const epoll_event event = events[static_cast<std::size_t>(i)];
+        const std::uint64_t watch = event.data.u64;  // not by reference: the event is packed
+        auto found = watchers_.find(watch);
         if (found != watchers_.end()) found->second->ready(event.events);
     }
 }
@@ -142,7 +143,8 @@ void Readiness::wake_later(Waiter& waiter, bool told) {
 }
 
 Readiness::Waiter Readiness::take(Waiter& waiter) {
-    Waiter taken(std::move(waiter));
+    Waiter taken;
+    if (waiter) taken.emplace(std::move(*waiter));
     waiter.reset();
     return taken;
 }
