@@ -13,10 +13,24 @@ namespace sandbox {
 
 namespace {
 
-void make_non_blocking(int fd) {
-    int on = 1;
-    (void)::ioctl(fd, FIONBIO, &on);
-}
+// What both ends are: a descriptor, and its readiness from the first wait on.
+struct End {
+    End(Loop& loop, UniqueFd f) : fd(std::move(f)), readiness(loop) {
+        int on = 1;
+        (void)::ioctl(fd.get(), FIONBIO, &on);
+    }
+    Result<> watch() {
+        if (readiness.started()) return {};
+        return readiness.start(fd.get());
+    }
+    void close() {
+        readiness.stop();
+        fd.reset();
+    }
+
+    UniqueFd fd;
+    Readiness readiness;
+};
 
 }  // namespace
 
@@ -26,10 +40,8 @@ Result<std::pair<UniqueFd, UniqueFd>> make_pipe() {
     return std::pair(UniqueFd(fds[0]), UniqueFd(fds[1]));
 }
 
-struct ReadEnd::Impl {
-    Impl(Loop& loop, UniqueFd f) : fd(std::move(f)), readiness(loop) { make_non_blocking(fd.get()); }
-    UniqueFd fd;
-    Readiness readiness;  // from the first wait on
+struct ReadEnd::Impl : End {
+    using End::End;
 };
 
 ReadEnd::ReadEnd(Loop& loop, UniqueFd fd) : impl_(std::make_shared<Impl>(loop, std::move(fd))) {}
@@ -50,7 +62,7 @@ long ReadEnd::read_now(std::span<char> out) {
 Task<bool> ReadEnd::readable() {
     auto impl = impl_;
     if (!impl->fd) co_return false;
-    if (!impl->readiness.started() && !impl->readiness.start(impl->fd.get())) co_return false;
+    if (!impl->watch()) co_return false;
     co_return co_await impl->readiness.wait_readable();
 }
 
@@ -68,15 +80,10 @@ bool ReadEnd::has_writers() const {
 
 int ReadEnd::fd() const { return impl_->fd.get(); }
 
-void ReadEnd::close() {
-    impl_->readiness.stop();
-    impl_->fd.reset();
-}
+void ReadEnd::close() { impl_->close(); }
 
-struct WriteEnd::Impl {
-    Impl(Loop& loop, UniqueFd f) : fd(std::move(f)), readiness(loop) { make_non_blocking(fd.get()); }
-    UniqueFd fd;
-    Readiness readiness;  // from the first wait on
+struct WriteEnd::Impl : End {
+    using End::End;
 };
 
 WriteEnd::WriteEnd(Loop& loop, UniqueFd fd) : impl_(std::make_shared<Impl>(loop, std::move(fd))) {}
@@ -94,10 +101,8 @@ Task<Result<>> WriteEnd::write_all(std::string_view bytes, const bool* give_up) 
         }
         if (errno == EINTR) continue;
         if (errno != EAGAIN) co_return sys_error("write", errno);
-        if (!impl->readiness.started()) {
-            Result<> started = impl->readiness.start(impl->fd.get());
-            if (!started) co_return sys_error("write", started.error().sys_errno);
-        }
+        Result<> watched = impl->watch();
+        if (!watched) co_return sys_error("write", watched.error().sys_errno);
         co_await impl->readiness.wait_writable();
     }
     co_return Result<>();
@@ -105,10 +110,7 @@ Task<Result<>> WriteEnd::write_all(std::string_view bytes, const bool* give_up) 
 
 void WriteEnd::interrupt() { impl_->readiness.interrupt_writer(); }
 
-void WriteEnd::close() {
-    impl_->readiness.stop();
-    impl_->fd.reset();
-}
+void WriteEnd::close() { impl_->close(); }
 
 bool WriteEnd::is_open() const { return static_cast<bool>(impl_->fd); }
 
