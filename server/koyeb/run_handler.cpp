@@ -5,61 +5,12 @@
 #include <utility>
 
 #include "koyeb/command_request.hpp"
-#include "koyeb/encoded_text.hpp"
 #include "koyeb/handlers.hpp"
+#include "koyeb/run_output.hpp"
 #include "platform/event.hpp"
-#include "platform/spool_queue.hpp"
 
 namespace sandbox::koyeb {
 namespace {
-
-constexpr std::size_t kPiece = 96 * 1024;  // of output per write of the answer; a multiple of 3 for base64
-
-// Collects both streams. When there is no room for more the rest is read and dropped, and the answer says so.
-class RunSink final : public OutputSink {
-  public:
-    explicit RunSink(Context& context)
-        : stdout_(context.file_pool, context.spill_dir, context.run_memory),
-          stderr_(context.file_pool, context.spill_dir, context.run_memory),
-          changed_(context.loop),
-          memory_(context.run_memory) {}
-
-    // Called once, when there is more of stdout than its memory holds.
-    void on_large(std::function<void()> callback) { on_large_ = std::move(callback); }
-    // Nobody wants it any more: what comes is dropped.
-    void drop() { dropping_ = true; }
-    void end() {
-        ended_ = true;
-        changed_.notify();
-    }
-
-    Task<> on_output(StreamId stream, std::string_view bytes) override {
-        if (failure_ || dropping_) co_return;
-        SpoolQueue& queue = stream == StreamId::stderr_ ? stderr_ : stdout_;
-        Result<> stored = co_await queue.append(bytes);
-        if (!stored && !failure_) failure_ = stored.error();
-        if (stdout_.size() >= kPiece) changed_.notify();
-        if (on_large_ && stdout_.appended() > memory_) std::exchange(on_large_, nullptr)();
-    }
-    Task<> on_end(StreamId) override { co_return; }
-
-    SpoolQueue& out() { return stdout_; }
-    SpoolQueue& err() { return stderr_; }
-    const std::optional<Error>& failure() const { return failure_; }
-    bool ended() const { return ended_; }
-    // Resumes when there is a piece's worth of stdout, or an end.
-    Task<> more() { return changed_.wait(); }
-
-  private:
-    SpoolQueue stdout_;
-    SpoolQueue stderr_;
-    std::optional<Error> failure_;
-    Event changed_;
-    const std::uint64_t memory_;
-    std::function<void()> on_large_;
-    bool dropping_ = false;
-    bool ended_ = false;
-};
 
 std::string tail_of(const CommandEnd& end, const RunSink& sink, const CommandRequest& request) {
     std::string members;
@@ -89,7 +40,6 @@ class Answer {
 
     void begin_early() {
         early_ = true;
-        streaming_ = true;
         alive_ = false;
         spawn_task(loop_, "early answer", send_early(), [this] {
             if (!alive_) sink_.drop();
@@ -104,62 +54,64 @@ class Answer {
     }
 
     Task<> finish(CommandEnd end) {
-        if (!early_) {
-            streaming_ = sink_.out().size() + sink_.err().size() > kPiece;
-            streaming_ = streaming_ || exchange_.answered();
+        RunOutput& out = sink_.out();
+        RunOutput& err = sink_.err();
+        const bool in_one_piece =
+            !early_ && !exchange_.answered() && !out.piece_ready() && !err.piece_ready();
+        if (in_one_piece) {
+            out.finish();
+            err.finish();
+            rest_ = std::move(out.text());
+            rest_ += err.text();
+        } else {
             bool alive = true;
-            if (streaming_ && !exchange_.answered())
-                alive = co_await exchange_.begin(200, "application/json");
+            if (!exchange_.answered()) alive = co_await exchange_.begin(200, "application/json");
+            if (alive && !early_) alive = co_await send(out);
+            if (alive) alive = co_await send(err);
             if (!alive) co_return;
-            text_ = kBegin;
-            if (!co_await append(sink_.out())) co_return;
         }
-        text_ += "\",\"stderr\":\"";
-        if (!co_await append(sink_.err())) co_return;
-        text_ += '"';
-        text_ += tail_of(end, sink_, request_);
-        if (!streaming_) {
-            co_await exchange_.respond(200, "application/json", std::move(text_));
+        rest_ += '"';
+        rest_ += tail_of(end, sink_, request_);
+        if (in_one_piece) {
+            co_await exchange_.respond(200, "application/json", std::move(rest_));
             co_return;
         }
-        if (co_await exchange_.write(text_)) co_await exchange_.finish();
+        bool alive = co_await exchange_.write(rest_);
+        if (alive) co_await exchange_.finish();
     }
 
   private:
-    static constexpr const char* kBegin = "{\"stdout\":\"";
-
     Task<> send_early() {
         bool alive = co_await exchange_.begin(200, "application/json");
-        if (alive) {
-            text_ = kBegin;
-            alive = co_await append(sink_.out());
-        }
+        if (alive) alive = co_await send(sink_.out());
         alive_ = alive;
     }
 
-    // Appends a stream, up to its end, to the text, and hands over what has gathered whenever it is a piece's
-    // worth.
-    Task<bool> append(SpoolQueue& queue) {
-        EncodedText stream(request_.base64);
-        std::string piece;
+    // Sends a stream up to its end, a piece or more at a time, and leaves less than a piece in rest_. False:
+    // the peer is gone, or the answer was cut.
+    Task<bool> send(RunOutput& output) {
+        output.text().insert(0, rest_);
         for (;;) {
-            while (queue.size() < kPiece && !sink_.ended()) co_await sink_.more();
-            const bool ended = sink_.ended();
-            piece.resize(kPiece);
-            Result<std::size_t> count = co_await queue.take(piece);
-            if (!count) {
+            Result<std::size_t> pulled = std::size_t{0};
+            if (output.behind()) pulled = co_await output.pull();
+            if (!pulled) {
                 exchange_.abort();  // The head is out: the reader must see that the answer is cut.
                 co_return false;
             }
-            if (*count == 0 && ended) break;
-            stream.append(text_, std::string_view(piece).substr(0, *count));
-            if (!streaming_) continue;
-            if (!co_await exchange_.write(text_)) co_return false;
-            text_.clear();
-            co_await boost::asio::post(loop_, use_task);
+            if (output.text().size() >= RunOutput::kPiece) {
+                sending_.clear();
+                sending_.swap(output.text());
+                bool alive = co_await exchange_.write(sending_);
+                if (!alive) co_return false;
+                co_await boost::asio::post(loop_, use_task);
+            } else if (*pulled == 0 && sink_.ended()) {
+                output.finish();
+                rest_ = std::move(output.text());
+                co_return true;
+            } else if (*pulled == 0) {
+                co_await sink_.more();
+            }
         }
-        stream.finish(text_);
-        co_return true;
     }
 
     net::Exchange& exchange_;
@@ -167,8 +119,8 @@ class Answer {
     const CommandRequest& request_;
     RunSink& sink_;
     Event finished_;
-    std::string text_;
-    bool streaming_ = false;
+    std::string sending_;
+    std::string rest_;  // what comes before all that is not sent yet
     bool early_ = false;
     bool early_done_ = false;
     bool alive_ = true;
@@ -205,7 +157,7 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     std::unique_ptr<CommandRequest> request =
         co_await read_command_request(exchange, context, InputForm::text);
     if (!request) co_return;
-    auto sink = std::make_shared<RunSink>(context);
+    auto sink = std::make_shared<RunSink>(context, request->base64);
     Answer answer(exchange, context, *request, *sink);
     // Blanks have the connection until the end.
     if (request->keepalive.count() == 0) sink->on_large([&answer] { answer.begin_early(); });
