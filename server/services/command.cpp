@@ -1,7 +1,6 @@
 #include "services/command.hpp"
 
 #include <array>
-#include <boost/asio/post.hpp>
 
 #include "services/command_impl.hpp"
 
@@ -12,7 +11,8 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 constexpr std::size_t kReadSize = 64 * 1024;     // a pipe's default capacity: one read empties it
-constexpr std::size_t kTurnBytes = 1024 * 1024;  // then others get a turn on the loop
+constexpr std::size_t kTurnBytes = 1024 * 1024;  // then others get a turn on the loop, and the other stream
+constexpr StreamId kAllStreams[] = {StreamId::stdout_, StreamId::stderr_, StreamId::pty};
 constexpr int kDrainCap = 10;  // drain times after which even a busy background job does not hold up the end
 
 // Read buffers are borrowed only while there is something to read: a thousand silent commands hold none.
@@ -54,7 +54,11 @@ void Command::attach_sink(std::shared_ptr<OutputSink> sink) {
 
 void Command::start_pumps() {
     auto self = shared_from_this();
-    for (StreamId id : {StreamId::stdout_, StreamId::stderr_, StreamId::pty}) {
+    if (impl_->exit) {
+        spawn_task(impl_->environment.loop, "rest of the output", read_rest(self));
+        return;
+    }
+    for (StreamId id : kAllStreams) {
         if (!impl_->stream(id).at_end) spawn_task(impl_->environment.loop, "output pump", pump(id, self));
     }
 }
@@ -87,38 +91,58 @@ void Command::on_exit(const ExitRecord& record) {
 }
 
 Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
+    OutputStream& stream = self->impl_->stream(id);
+    for (;;) {
+        stream.waiting = true;
+        bool open = co_await stream.end->readable();
+        stream.waiting = false;
+        if (open) open = co_await read_available(id, self);
+        if (!open) break;
+    }
+    co_await end_stream(id, self);
+}
+
+// Of a command that has ended. Most have said all: then nothing has to be waited for, and one coroutine does.
+Task<> Command::read_rest(std::shared_ptr<Command> self) {
+    for (StreamId id : kAllStreams) {
+        if (self->impl_->stream(id).at_end) continue;
+        const bool open = co_await read_available(id, self);
+        if (open) {
+            spawn_task(self->impl_->environment.loop, "output pump", pump(id, self));
+        } else {
+            co_await end_stream(id, self);
+        }
+    }
+}
+
+// Delivers what lies in the pipe, but no more than a turn's worth. False: it is at its end.
+Task<bool> Command::read_available(StreamId id, std::shared_ptr<Command> self) {
     Impl& impl = *self->impl_;
     OutputStream& stream = impl.stream(id);
-    for (bool wait = !impl.exit;; wait = true) {
-        bool open = true;
-        stream.waiting = wait;
-        if (wait) open = co_await stream.end->readable();
-        stream.waiting = false;
-        if (!open) break;
-        ReadBuffer buffer;
-        std::size_t turn = 0;
-        long count = 0;
-        do {
-            std::size_t size = 0;  // What comes in small pieces is handed on together.
-            while (size < kReadSize && (count = stream.end->read_now(buffer.span().subspan(size))) > 0)
-                size += static_cast<std::size_t>(count);
-            if (size == 0) break;
-            stream.bytes_read += size;
-            impl.environment.output_bytes += size;
-            if (std::shared_ptr<OutputSink> sink = impl.sink) {
-                ++impl.delivering;
-                co_await sink->on_output(id, std::string_view(buffer.span().data(), size));
-                if (--impl.delivering == 0 && !impl.sink) impl.changed.notify();
-            }
-            stream.bytes += size;
-            impl.last_output = Clock::now();
-            if ((turn += size) >= kTurnBytes) {
-                turn = 0;
-                co_await boost::asio::post(impl.environment.loop, use_task);
-            }
-        } while (count > 0);
-        if (count != -EAGAIN) break;
+    ReadBuffer buffer;
+    long count = 1;
+    for (std::size_t turn = 0; count > 0 && turn < kTurnBytes;) {
+        std::size_t size = 0;  // What comes in small pieces is handed on together.
+        while (size < kReadSize && (count = stream.end->read_now(buffer.span().subspan(size))) > 0)
+            size += static_cast<std::size_t>(count);
+        if (size == 0) break;
+        turn += size;
+        stream.bytes_read += size;
+        impl.environment.output_bytes += size;
+        if (std::shared_ptr<OutputSink> sink = impl.sink) {
+            ++impl.delivering;
+            co_await sink->on_output(id, std::string_view(buffer.span().data(), size));
+            if (--impl.delivering == 0 && !impl.sink) impl.changed.notify();
+        }
+        stream.bytes += size;
+        impl.last_output = Clock::now();
     }
+    co_return count > 0 || count == -EAGAIN;
+}
+
+Task<> Command::end_stream(StreamId id, std::shared_ptr<Command> self) {
+    Impl& impl = *self->impl_;
+    OutputStream& stream = impl.stream(id);
     // A command may close its terminal before it ends, as cat does. The other end, if it were closed then,
     // would hang up on it.
     stream.waiting = true;

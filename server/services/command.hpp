@@ -192,7 +192,10 @@ class Command : public std::enable_shared_from_this<Command> {
     void start_pumps();
     void attend();
     void raise_oom_score(Milliseconds pause);
-    Task<> pump(StreamId stream, std::shared_ptr<Command> self);
+    static Task<> pump(StreamId stream, std::shared_ptr<Command> self);
+    static Task<> read_rest(std::shared_ptr<Command> self);
+    static Task<bool> read_available(StreamId stream, std::shared_ptr<Command> self);
+    static Task<> end_stream(StreamId stream, std::shared_ptr<Command> self);
     Task<> run_termination(std::shared_ptr<Command> self);
     Task<Result<>> take_input(const bool* give_up);
     void give_input_back(const Result<>& written);

@@ -3,9 +3,13 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <array>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +20,27 @@
 #include "support/loop_fixture.hpp"
 
 namespace sandbox::test {
+
+// A directory with a program, `tool`, that tells where it runs; for all to read.
+class Folder {
+  public:
+    Folder() {
+        char name[] = "/tmp/command-test-XXXXXX";
+        path = ::mkdtemp(name);
+        ::chmod(path.c_str(), 0755);
+        std::ofstream(path + "/tool") << "#!/bin/sh\necho tool $PWD\n";
+        ::chmod((path + "/tool").c_str(), 0755);
+    }
+    ~Folder() { std::filesystem::remove_all(path); }
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+    std::string path;
+};
+
+template <class T>
+Task<> keep(Task<T> task, std::optional<T>& result) {
+    result.emplace(co_await std::move(task));
+}
 
 // Keeps all output. While the gate is shut, deliveries wait; let_pass() lets some through.
 class Collector final : public OutputSink {
@@ -105,6 +130,13 @@ class CommandTest : public LoopTest {
     std::string output_of(CommandSpec spec) {
         complete(std::move(spec), EndRule::exit_and_eof);
         return sink_->out();
+    }
+
+    // Ends what a test has left running.
+    KillOutcome end(const std::shared_ptr<Command>& command) {
+        KillOutcome outcome = run(command->terminate(Milliseconds(0)));
+        run(command->wait(EndRule::exit_and_eof));
+        return outcome;
     }
 
     void TearDown() override {

@@ -1,0 +1,128 @@
+#include "services/command.hpp"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "support/command_fixture.hpp"
+
+namespace sandbox {
+namespace {
+
+using test::CommandTest;
+using test::keep;
+using Clock = std::chrono::steady_clock;
+
+TEST_F(CommandTest, ATimeoutEndsTheTreeAndKeepsWhatWasPrinted) {
+    CommandSpec spec = shell("echo before; sleep 1000 & setsid sleep 1000; echo never");
+    spec.timeout = Milliseconds(100);
+    CommandEnd ended = complete(spec);
+    EXPECT_TRUE(ended.timed_out);
+    EXPECT_TRUE(ended.killed_by_us);
+    EXPECT_EQ(ended.exit.status.signal(), SIGTERM);
+    EXPECT_FALSE(ended.pipes_open);
+    EXPECT_EQ(sink_->out(), "before\n");
+    EXPECT_TRUE(test::has_no_children());
+    spec = shell("exit 4");
+    spec.timeout = Milliseconds(60'000);
+    ended = complete(spec);
+    EXPECT_FALSE(ended.timed_out);
+    EXPECT_EQ(ended.exit.status.code(), 4);
+}
+
+TEST_F(CommandTest, TheWholeTreeDies) {
+    auto command =
+        start(shell("sleep 1000 & setsid sleep 1000 & setsid env -i /bin/sh -c 'echo up; sleep 1000; :' & "
+                    "sleep 1000; echo never"));
+    drive_until([&] { return sink_->out() == "up\n"; });
+    EXPECT_EQ(run(command->terminate(Milliseconds(60'000))), KillOutcome::gone);
+    CommandEnd ended = run(command->wait(EndRule::exit_and_eof));
+    EXPECT_TRUE(ended.killed_by_us);
+    EXPECT_EQ(ended.exit.status.signal(), SIGTERM);
+    drive_until([] { return test::has_no_children(); });
+    EXPECT_EQ(sink_->out(), "up\n");
+}
+
+TEST_F(CommandTest, ATreeThatIgnoresSigtermGetsSigkill) {
+    auto command = start(shell("trap '' TERM; setsid sleep 1000 & echo up; sleep 1000"));
+    drive_until([&] { return sink_->out() == "up\n"; });
+    auto before = Clock::now();
+    EXPECT_EQ(run(command->terminate(Milliseconds(200))), KillOutcome::gone);
+    EXPECT_GE(Clock::now() - before, Milliseconds(200));
+    EXPECT_EQ(run(command->wait_exit()).exit.status.signal(), SIGKILL);
+    run(command->wait(EndRule::exit_and_eof));
+}
+
+TEST_F(CommandTest, ASecondEndJoinsTheFirstAndMayShortenIt) {
+    auto command = start(shell("trap '' TERM; echo up; sleep 1000"));
+    drive_until([&] { return sink_->out() == "up\n"; });
+    std::optional<KillOutcome> first;
+    std::optional<KillOutcome> longer;
+    spawn_task(loop_, "first", keep(command->terminate(Milliseconds(100'000)), first));
+    spawn_task(loop_, "longer", keep(command->terminate(Milliseconds(200'000)), longer));
+    drive_for(Milliseconds(100));
+    EXPECT_FALSE(first || longer);
+    EXPECT_EQ(run(command->terminate(Milliseconds(50))), KillOutcome::gone);
+    drive_until([&] { return first && longer; });
+    EXPECT_EQ(*first, KillOutcome::gone);
+    EXPECT_EQ(*longer, KillOutcome::gone);
+    EXPECT_EQ(run(command->terminate(Milliseconds(50))), KillOutcome::nothing_left);
+}
+
+TEST_F(CommandTest, TheTreeOfAnEndedLeaderCanBeEnded) {
+    auto command = start(shell("setsid sleep 1000 & sleep 1000 & exit 0"));
+    CommandEnd ended = run(command->wait(EndRule::exit_and_drain));
+    EXPECT_TRUE(ended.pipes_open);
+    EXPECT_EQ(run(command->terminate(Milliseconds(1000))), KillOutcome::gone);
+    ended = run(command->wait(EndRule::exit_and_eof));
+    EXPECT_FALSE(ended.killed_by_us) << "its leader ended by itself";
+    EXPECT_EQ(run(command->terminate(Milliseconds(1000))), KillOutcome::nothing_left);
+}
+
+TEST_F(CommandTest, SigtermComesOnceAndCleaningUpIsLeftAlone) {
+    // Not blocked in `read`: dash would keep a signal that comes just before that until there is input.
+    CommandSpec spec = shell("trap 'echo term' TERM; echo up; while :; do sleep 0.02; done");
+    auto command = start(spec);
+    drive_until([&] { return sink_->out() == "up\n"; });
+    run(command->terminate(Milliseconds(300)));
+    run(command->wait(EndRule::exit_and_eof));
+    EXPECT_EQ(sink_->out(), "up\nterm\n");
+
+    spec.shell_command =
+        "trap 'sleep 0.3 && echo cleaned; exit 0' TERM; echo up; while :; do sleep 0.02; done";
+    command = start(spec);
+    drive_until([&] { return sink_->out() == "up\n"; });
+    EXPECT_EQ(run(command->terminate(Milliseconds(60'000))), KillOutcome::gone);
+    EXPECT_EQ(run(command->wait(EndRule::exit_and_eof)).exit.status.code(), 0);
+    EXPECT_EQ(sink_->out(), "up\ncleaned\n");
+}
+
+TEST_F(CommandTest, AStoppedCommandActsOnSigterm) {
+    auto command = start(shell("trap 'echo bye; exit 3' TERM; echo up; kill -STOP $$; sleep 1000"));
+    drive_until([&] { return sink_->out() == "up\n"; });
+    run(command->terminate(Milliseconds(60'000)));
+    EXPECT_EQ(run(command->wait(EndRule::exit_and_eof)).exit.status.code(), 3);
+    EXPECT_EQ(sink_->out(), "up\nbye\n");
+}
+
+TEST_F(CommandTest, SignalsGoToTheLeaderOrTheTree) {
+    // Not blocked in `read`: dash would keep a signal that comes just before that until there is input.
+    auto command = start(shell("trap 'echo usr1' USR1; echo up; while :; do sleep 0.02; done"));
+    drive_until([&] { return sink_->out() == "up\n"; });
+    EXPECT_TRUE(run(command->signal(SIGUSR1, false)));
+    drive_until([&] { return sink_->out() == "up\nusr1\n"; });
+    EXPECT_TRUE(run(command->signal(SIGUSR1, true)));
+    drive_until([&] { return sink_->out() == "up\nusr1\nusr1\n"; });
+    EXPECT_FALSE(run(command->signal(999, false)));
+    EXPECT_TRUE(run(command->signal(SIGKILL, true)));
+    CommandEnd ended = run(command->wait(EndRule::exit_and_eof));
+    EXPECT_EQ(ended.exit.status.signal(), SIGKILL);
+    EXPECT_FALSE(ended.killed_by_us);
+    EXPECT_EQ(run(command->signal(SIGUSR1, false)).error().code, Errc::failed_precondition);
+    // A sleep that was started during the look at the tree closes its pipe a moment before it is a zombie.
+    Result<> signalled;
+    drive_until([&] { return !(signalled = run(command->signal(0, true))); });
+    EXPECT_EQ(signalled.error().code, Errc::failed_precondition);
+}
+
+}  // namespace
+}  // namespace sandbox
