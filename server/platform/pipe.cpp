@@ -78,6 +78,10 @@ bool ReadEnd::has_writers() const {
     return ::poll(&state, 1, 0) == 0 || (state.revents & POLLHUP) == 0;
 }
 
+bool ReadEnd::enlarge(std::size_t bytes) {
+    return ::fcntl(impl_->fd.get(), F_SETPIPE_SZ, static_cast<int>(bytes)) >= 0;
+}
+
 int ReadEnd::fd() const { return impl_->fd.get(); }
 
 void ReadEnd::close() { impl_->close(); }

@@ -35,6 +35,9 @@ class ReadEnd {
     // Whether anybody could still write: false as soon as the last copy of the other end is closed, though
     // bytes may lie in the pipe and the end is not read yet.
     bool has_writers() const;
+    // Makes the pipe hold `bytes` from now on (F_SETPIPE_SZ). False: the kernel refuses, and it stays as it
+    // is.
+    bool enlarge(std::size_t bytes);
     int fd() const;
     void close();
 

@@ -126,6 +126,7 @@ Task<bool> Command::read_available(StreamId id, std::shared_ptr<Command> self) {
         while (size < kReadSize && (count = stream.end->read_now(buffer.span().subspan(size))) > 0)
             size += static_cast<std::size_t>(count);
         if (size == 0) break;
+        if (size == kReadSize) impl.enlarge_pipe(stream);
         turn += size;
         stream.bytes_read += size;
         impl.environment.output_bytes += size;
@@ -148,6 +149,7 @@ Task<> Command::end_stream(StreamId id, std::shared_ptr<Command> self) {
     stream.waiting = true;
     while (id == StreamId::pty && !impl.exit) co_await impl.changed.wait();
     stream.end->close();
+    if (std::exchange(stream.large, false)) --impl.environment.large_pipes;
     if (id == StreamId::pty) {
         impl.terminal_fd = -1;
         impl.input.reset();

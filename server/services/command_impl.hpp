@@ -16,9 +16,14 @@
 
 namespace sandbox {
 
+// Together they bound what commands can make the kernel hold for readers that do not read.
+constexpr std::size_t kLargePipe = 512 * 1024;
+constexpr std::size_t kMostLargePipes = 32;
+
 struct OutputStream {
     std::unique_ptr<ReadEnd> end;
     bool at_end = true;
+    bool large = false;    // one of CommandEnvironment::large_pipes
     bool waiting = false;  // for the command to write
     std::uint64_t bytes_read = 0;
     std::uint64_t bytes = 0;      // delivered; behind bytes_read while the sink takes its time
@@ -75,6 +80,14 @@ struct Command::Impl {
         const pid_t target = ::kill(-tree.leader, signal) == 0 ? -tree.leader : tree.leader;
         if (target > 0) ::kill(target, signal);
         if (!killing) ::kill(target, SIGCONT);
+    }
+
+    // For a command that fills its pipe faster than it is read: it then writes on while we are busy with what
+    // was read, as with a long line.
+    void enlarge_pipe(OutputStream& stream) {
+        if (stream.large || environment.large_pipes >= kMostLargePipes) return;
+        stream.large = stream.end->enlarge(kLargePipe);
+        if (stream.large) ++environment.large_pipes;
     }
 
     OutputStream& stream(StreamId id) { return streams[static_cast<std::size_t>(id)]; }

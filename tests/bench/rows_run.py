@@ -11,20 +11,22 @@ def run_one(workspace):
     """One client."""
     request = workspace.file("run-true", request_text("/run", {"cmd": "true"}))
 
-    def load(server):
+    def load(server, clients=1):
         meter = CpuMeter(server.pid)
-        result = tool("requests", server.port, 1, seconds(2), 100_000, request, '"code":0')
+        result = tool("requests", server.port, clients, seconds(2), 100_000, request, '"code":0')
         return result["p50_us"], *meter.microseconds_each(result["count"])
 
     with Daemon(workspace) as daemon, peers.Bare(workspace, "bare_run", "true") as bare:
-        ours, spawn, floor = in_turn(lambda: load(daemon), lambda: tool("spawn", 1, seconds(2))["p50_us"],
-                                     lambda: load(bare))
+        ours, spawn, floor, busy = in_turn(lambda: load(daemon), lambda: tool("spawn", 1, seconds(2))["p50_us"],
+                                           lambda: load(bare), lambda: load(daemon, 32))
     p50, cpu, in_kernel = zip(*ours)
     bare_p50, bare_cpu, _ = zip(*floor)
     yield bounded(compared("run", "/run true, 1 client, p50", "µs", p50, spawn, "posix_spawn", median_ratio(p50, spawn), most=1.25),
                   "bare server", bare_p50, spawn)
-    yield bounded(floored("run", "/run true, 1 client, CPU of the daemon", "µs", cpu, bare_cpu, "bare server",
-                          median_ratio(cpu, bare_cpu), most=120), "our part in the kernel", in_kernel)
+    line = floored("run", "/run true, 1 client, CPU of the daemon", "µs", cpu, bare_cpu, "bare server",
+                   median_ratio(cpu, bare_cpu), most=120)
+    bounded(line, "our part in the kernel", in_kernel)
+    yield bounded(line, "with 32 clients", [cpu for _, cpu, _ in busy])
 
 
 def run_many(workspace):

@@ -72,10 +72,10 @@ def floored(row, what, unit, ours, other, other_name, ratio, least=None, most=No
 
 
 def bounded(line, name, samples, against=None):
-    """Tells beside the line what a bare program reaches that does nothing but what has to be done."""
+    """Tells beside the line what something reaches that does nothing but what has to be done. Several may be told."""
     line.samples[name] = samples
     best = number(median_ratio(samples, against), "×") if against else number(median(samples), line.unit)
-    line.bound = f"{name}: {best}"
+    line.bound = ", ".join(filter(None, [line.bound, f"{name}: {best}"]))
     return line
 
 

@@ -73,6 +73,17 @@ TEST_F(PipeTest, ReadNowNeverBlocks) {
     EXPECT_EQ(end.read_now(buffer), 0);
 }
 
+TEST_F(PipeTest, APipeCanBeMadeToHoldMore) {
+    ReadEnd end(loop_, std::move(read_fd_));
+    ASSERT_TRUE(end.enlarge(256 * 1024));
+    const std::string text = bytes_of(256 * 1024);
+    ASSERT_EQ(::fcntl(write_fd_.get(), F_SETFL, O_NONBLOCK), 0);
+    EXPECT_EQ(::write(write_fd_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    EXPECT_EQ(end.pending(), text.size());
+    end.close();
+    EXPECT_FALSE(end.enlarge(256 * 1024));
+}
+
 TEST_F(PipeTest, OnlyWaitingNeedsEpoll) {
     ReadEnd end(loop_, UniqueFd(::open("/dev/zero", O_RDONLY | O_CLOEXEC)));  // which epoll refuses
     std::array<char, 4> buffer{};

@@ -103,12 +103,13 @@ TEST_F(CommandTest, AChattyBackgroundJobDoesNotHoldUpTheEndForEver) {
 class SlowSink final : public OutputSink {
   public:
     Task<> on_output(StreamId, std::string_view bytes) override {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (slow) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         if (!bytes.starts_with('y') && !bytes.starts_with('\n')) kept += bytes;
         co_return;
     }
     Task<> on_end(StreamId) override { co_return; }
     std::string kept;
+    bool slow = true;
 };
 
 TEST_F(CommandTest, AFloodOfABackgroundJobDoesNotHideTheOtherStream) {
@@ -209,6 +210,24 @@ TEST_F(CommandTest, ASlowSinkHoldsUpTheCommand) {
     sink_->open();
     run(command->wait(EndRule::exit_and_drain));
     EXPECT_EQ(sink_->out().size(), 1'000'000U);
+}
+
+TEST_F(CommandTest, OnlySomeOfThoseWhoFillTheirPipesGetLargeOnes) {
+    auto sink = std::make_shared<SlowSink>();
+    sink->slow = false;  // They are many: it is slow enough.
+    std::vector<std::shared_ptr<Command>> commands;
+    for (int i = 0; i < 17; ++i) commands.push_back(start(shell("yes & exec yes >&2"), sink));
+    drive_until([&] { return environment_.large_pipes == 32; });
+    drive_for(std::chrono::milliseconds(100));
+    EXPECT_EQ(environment_.large_pipes, 32U);
+    for (const auto& command : commands) command->start_terminating(Milliseconds(0));
+    for (const auto& command : commands) run(command->wait(EndRule::exit_and_eof));
+    EXPECT_EQ(environment_.large_pipes, 0U);
+}
+
+TEST_F(CommandTest, WhoWritesLittleKeepsHisPipe) {
+    EXPECT_EQ(output_of(shell("head -c 60000 /dev/zero")).size(), 60'000U);
+    EXPECT_EQ(environment_.large_pipes, 0U);
 }
 
 TEST_F(CommandTest, ASinkMayComeLater) {
