@@ -25,7 +25,7 @@ struct Context {
     CommandEnvironment& commands;
     ProcessTable& processes;
     PortBinding& binding;
-    std::size_t run_memory;                // bytes of one stream of /run that stay in memory
+    std::size_t run_memory;                // bytes of one stream of /run that wait in memory to be encoded
     std::function<bool()> draining;        // SIGTERM came
     std::function<std::string()> metrics;  // Prometheus text
     // Commands of /run_streaming that take input, by id, for as long as they are streamed.

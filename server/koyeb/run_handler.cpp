@@ -93,7 +93,8 @@ class Answer {
         output.text().insert(0, rest_);
         for (;;) {
             Result<std::size_t> pulled = std::size_t{0};
-            if (output.behind()) pulled = co_await output.pull();
+            const bool room = output.text().size() < RunOutput::kPiece;
+            if (room && output.behind()) pulled = co_await output.pull();
             if (!pulled) {
                 exchange_.abort();  // The head is out: the reader must see that the answer is cut.
                 co_return false;

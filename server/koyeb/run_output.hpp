@@ -21,7 +21,8 @@ namespace sandbox::koyeb {
 // appends and one pulls, also both at once.
 class RunOutput {
   public:
-    static constexpr std::size_t kPiece = 96 * 1024;  // of output per write of the answer
+    // The text goes out when it has as much, and a pull takes as much from the queue.
+    static constexpr std::size_t kPiece = 96 * 1024;
 
     // `prefix` is what stands in the answer before it. Pool, directory and limit are those of a SpoolQueue.
     RunOutput(BlockingPool& pool, SpillDir& dir, std::size_t memory_limit, bool base64,
@@ -37,6 +38,7 @@ class RunOutput {
 
     // What comes next in the answer, the prefix first. To be taken away by who sends it.
     std::string& text() { return text_; }
+    // Whether there is more than what fits a text that is still being filled.
     bool piece_ready() const { return text_.size() >= kPiece || behind(); }
     // Whether there is more than the text: pull() has to bring it there.
     bool behind() const { return pulling_ || queue_.size() > 0; }

@@ -32,7 +32,8 @@ Task<Result<std::size_t>> SpoolQueue::take(std::span<char> out) {
         offset_ += *count;
         taken_ += *count;
         if (offset_ < parts_.front().size()) continue;
-        if (parts_.size() == 1) break;
+        // The newest stays while an append to it is under way.
+        if (parts_.size() == 1 && size() > 0) break;
         parts_.pop_front();
         offset_ = 0;
     }

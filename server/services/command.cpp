@@ -10,7 +10,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::size_t kReadSize = 64 * 1024;     // a pipe's default capacity: one read empties it
+constexpr std::size_t kReadSize = 64 * 1024;     // a pipe's default capacity
 constexpr std::size_t kTurnBytes = 1024 * 1024;  // then others get a turn on the loop, and the other stream
 constexpr StreamId kAllStreams[] = {StreamId::stdout_, StreamId::stderr_, StreamId::pty};
 constexpr int kDrainCap = 10;  // drain times after which even a busy background job does not hold up the end
@@ -115,7 +115,8 @@ Task<> Command::read_rest(std::shared_ptr<Command> self) {
     }
 }
 
-// Delivers what lies in the pipe, but no more than a turn's worth. False: it is at its end.
+// Delivers what lies in the pipe (drops it without a sink), but no more than a turn's worth. False: it is at
+// its end, or broken.
 Task<bool> Command::read_available(StreamId id, std::shared_ptr<Command> self) {
     Impl& impl = *self->impl_;
     OutputStream& stream = impl.stream(id);
@@ -126,7 +127,7 @@ Task<bool> Command::read_available(StreamId id, std::shared_ptr<Command> self) {
         while (size < kReadSize && (count = stream.end->read_now(buffer.span().subspan(size))) > 0)
             size += static_cast<std::size_t>(count);
         if (size == 0) break;
-        if (size == kReadSize) impl.enlarge_pipe(stream);
+        if (size == kReadSize && impl.sink) impl.enlarge_pipe(stream);
         turn += size;
         stream.bytes_read += size;
         impl.environment.output_bytes += size;

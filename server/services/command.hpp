@@ -126,7 +126,7 @@ struct CommandEnvironment {
     std::uint64_t commands_started = 0;
     std::uint64_t commands_running = 0;
     std::uint64_t output_bytes = 0;
-    std::size_t large_pipes = 0;  // of running commands
+    std::size_t large_pipes = 0;  // that are not at their end
     Launcher launcher = {};       // loop thread, for commands whose start needs no look at a path
     mutable ShellPath shell = {};
 };

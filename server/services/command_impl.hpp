@@ -16,13 +16,14 @@
 
 namespace sandbox {
 
-// Together they bound what commands can make the kernel hold for readers that do not read.
+// Together they bound what the kernel holds more than with pipes as they come.
 constexpr std::size_t kLargePipe = 512 * 1024;
 constexpr std::size_t kMostLargePipes = 32;
 
 struct OutputStream {
     std::unique_ptr<ReadEnd> end;
     bool at_end = true;
+    bool asked_for_more = false;
     bool large = false;    // one of CommandEnvironment::large_pipes
     bool waiting = false;  // for the command to write
     std::uint64_t bytes_read = 0;
@@ -82,10 +83,11 @@ struct Command::Impl {
         if (!killing) ::kill(target, SIGCONT);
     }
 
-    // For a command that fills its pipe faster than it is read: it then writes on while we are busy with what
-    // was read, as with a long line.
+    // For a command that writes as fast as we read: it then goes on while we are busy with what was read, as
+    // with a long line. Asked for once a stream; a terminal refuses.
     void enlarge_pipe(OutputStream& stream) {
-        if (stream.large || environment.large_pipes >= kMostLargePipes) return;
+        if (stream.asked_for_more || environment.large_pipes >= kMostLargePipes) return;
+        stream.asked_for_more = true;
         stream.large = stream.end->enlarge(kLargePipe);
         if (stream.large) ++environment.large_pipes;
     }

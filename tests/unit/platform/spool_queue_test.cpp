@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <iterator>
+#include <memory>
+
 #include "support/run_task.hpp"
 
 namespace sandbox {
@@ -49,6 +53,25 @@ TEST_F(SpoolQueueTest, WhatIsTakenInTimePassesThroughMemory) {
         EXPECT_EQ(queue.size(), 0U);
     }
     EXPECT_EQ(queue.appended(), 900'000U);
+}
+
+TEST_F(SpoolQueueTest, WhenAllIsTakenNoFileIsHeld) {
+    const auto open_files = [] {
+        const std::filesystem::directory_iterator entries("/proc/self/fd");
+        return std::distance(begin(entries), end(entries));
+    };
+    append(*std::make_unique<SpoolQueue>(pool_, dir_, 0),
+           lines(200'000));  // The loop opens some at first use.
+    const auto before = open_files();
+    SpoolQueue queue(pool_, dir_, 40'000);
+    append(queue, lines(200'000));
+    EXPECT_EQ(open_files(), before + 1);
+    while (!take(queue, 100'000).empty()) {
+    }
+    EXPECT_EQ(queue.size(), 0U);
+    EXPECT_EQ(open_files(), before);
+    append(queue, "more");
+    EXPECT_EQ(take(queue, 100), "more");
 }
 
 TEST_F(SpoolQueueTest, AReaderThatFallsBehindAndCatchesUpMissesNothing) {
