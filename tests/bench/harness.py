@@ -170,10 +170,10 @@ def tool(name, *args, env=None, patience=PATIENCE):
     return json.loads(done.stdout)
 
 
-def shell_seconds(script):
-    """What a shell's command takes with its output thrown away."""
+def program_seconds(*args):
+    """What a program takes, with its output thrown away."""
     begin = time.monotonic()
-    child = subprocess.Popen(["sh", "-c", script], stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(args, stdout=subprocess.DEVNULL)
     # Not by a wait with a timeout: Python looks for the end at intervals that grow to 50 ms.
     end = os.pidfd_open(child.pid)
     ended, _, _ = select.select([end], [], [], PATIENCE)
@@ -182,8 +182,12 @@ def shell_seconds(script):
     if not ended:
         child.kill()
     if child.wait() != 0:
-        raise RuntimeError(f"{script}: status {child.returncode}")
+        raise RuntimeError(f"{args}: status {child.returncode}")
     return seconds_taken
+
+
+def shell_seconds(script):
+    return program_seconds("sh", "-c", script)
 
 
 def in_turn(*sides):

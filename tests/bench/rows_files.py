@@ -1,11 +1,9 @@
 """Files in and out, against cp and nginx."""
 
 import os
-import subprocess
-import time
 
 import peers
-from harness import Daemon, in_turn, median, median_ratio, request_text, tool
+from harness import Daemon, in_turn, median, median_ratio, program_seconds, request_text, tool
 from rows_output import MB, check_that, size_of
 from table import at_most, bounded, compared, floored
 
@@ -31,9 +29,7 @@ def transfer(daemon, request, body=None):
 def copy_seconds(source, target):
     """cp of a file that is in the page cache, to the page cache."""
     removed(target)
-    begin = time.monotonic()
-    subprocess.run(["cp", "--reflink=never", source, target], check=True)
-    return time.monotonic() - begin
+    return program_seconds("cp", "--reflink=never", source, target)
 
 
 def write_text(workspace):

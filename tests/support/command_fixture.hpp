@@ -3,13 +3,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <array>
-#include <filesystem>
-#include <fstream>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,27 +16,6 @@
 #include "support/loop_fixture.hpp"
 
 namespace sandbox::test {
-
-// A directory with a program, `tool`, that tells where it runs; for all to read.
-class Folder {
-  public:
-    Folder() {
-        char name[] = "/tmp/command-test-XXXXXX";
-        path = ::mkdtemp(name);
-        ::chmod(path.c_str(), 0755);
-        std::ofstream(path + "/tool") << "#!/bin/sh\necho tool $PWD\n";
-        ::chmod((path + "/tool").c_str(), 0755);
-    }
-    ~Folder() { std::filesystem::remove_all(path); }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
-    std::string path;
-};
-
-template <class T>
-Task<> keep(Task<T> task, std::optional<T>& result) {
-    result.emplace(co_await std::move(task));
-}
 
 // Keeps all output. While the gate is shut, deliveries wait; let_pass() lets some through.
 class Collector final : public OutputSink {

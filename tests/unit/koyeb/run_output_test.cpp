@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/base64.hpp"
+#include "support/numbered_words.hpp"
 #include "support/run_task.hpp"
 
 namespace sandbox::koyeb {
@@ -39,20 +40,12 @@ class RunOutputTest : public testing::Test {
         output.finish();
         return all + taken(output);
     }
-    // Numbered lines of 10 bytes that need no escape, so that what is lost, doubled or out of order shows.
-    std::string words(std::size_t count) {
-        std::string text;
-        for (std::size_t i = 0; i < count; ++i) {
-            std::string number = std::to_string(next_++);
-            text += std::string(9 - number.size(), '0') + number + "|";
-        }
-        return text;
-    }
+    std::string words(std::size_t count) { return numbers_.next(count); }
 
     Loop loop_{1};
     BlockingPool pool_{loop_, "test", 1, 4};
     SpillDir dir_{"", ""};
-    std::size_t next_ = 0;
+    test::NumberedWords numbers_{'|'};  // that need no escape
 };
 
 TEST_F(RunOutputTest, LittleIsEncodedAtOnceBehindThePrefix) {

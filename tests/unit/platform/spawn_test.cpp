@@ -19,10 +19,12 @@
 
 #include "support/census.hpp"
 #include "support/child.hpp"
+#include "support/folder.hpp"
 
 namespace sandbox {
 namespace {
 
+using test::Folder;
 using test::Outcome;
 using test::run_child;
 using test::shell;
@@ -36,28 +38,6 @@ class SpawnTest : public testing::Test {
 
   private:
     test::DescriptorCensus census_;
-};
-
-class Folder {
-  public:
-    Folder() {
-        char name[] = "/tmp/spawn-test-XXXXXX";
-        path_ = ::mkdtemp(name);
-        ::chmod(path_.c_str(), 0755);
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
-    const std::string& path() const { return path_; }
-    std::string file(const std::string& name, const std::string& text, mode_t mode) const {
-        std::string path = path_ + "/" + name;
-        std::ofstream(path) << text;
-        ::chmod(path.c_str(), mode);
-        return path;
-    }
-
-  private:
-    std::string path_;
 };
 
 TEST_F(SpawnTest, OneThatIsGivenUpExecutesNothing) {

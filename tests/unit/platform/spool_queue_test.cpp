@@ -6,6 +6,7 @@
 #include <iterator>
 #include <memory>
 
+#include "support/numbered_words.hpp"
 #include "support/run_task.hpp"
 
 namespace sandbox {
@@ -25,20 +26,12 @@ class SpoolQueueTest : public testing::Test {
         out.resize(count ? *count : 0);
         return out;
     }
-    // Numbered lines of 10 bytes, so that what is lost, doubled or out of order shows.
-    std::string lines(std::size_t count) {
-        std::string text;
-        for (std::size_t i = 0; i < count; ++i) {
-            std::string number = std::to_string(next_++);
-            text += std::string(9 - number.size(), '0') + number + "\n";
-        }
-        return text;
-    }
+    std::string lines(std::size_t count) { return numbers_.next(count); }
 
     Loop loop_{1};
     BlockingPool pool_{loop_, "test", 1, 4};
     SpillDir dir_{"", ""};
-    std::size_t next_ = 0;
+    test::NumberedWords numbers_{'\n'};
 };
 
 TEST_F(SpoolQueueTest, WhatIsTakenInTimePassesThroughMemory) {

@@ -8,13 +8,14 @@
 #include <future>
 
 #include "support/command_fixture.hpp"
+#include "support/folder.hpp"
 
 namespace sandbox {
 namespace {
 
 using test::CommandTest;
 using test::Folder;
-using test::keep;
+using test::keep_result;
 using Clock = std::chrono::steady_clock;
 
 // All threads of the pool are stuck, as in a hung file system.
@@ -23,7 +24,7 @@ TEST_F(CommandTest, AStartThatIsStuckCanBeLeft) {
     const std::shared_future<void> hang = end_of_hang.get_future().share();
     for (int i = 0; i < 8; ++i) spawn_pool_.post([hang] { hang.wait(); });
     Folder folder;
-    CommandSpec spec = shell("touch " + folder.path + "/ran");
+    CommandSpec spec = shell("touch " + folder.path() + "/ran");
     spec.timeout = Milliseconds(50);
     const auto before = Clock::now();
     EXPECT_EQ(start_failure(spec).kind, CommandError::Kind::timed_out);
@@ -34,9 +35,9 @@ TEST_F(CommandTest, AStartThatIsStuckCanBeLeft) {
     std::optional<Started> left;
     std::optional<Started> stayed;
     spawn_task(loop_, "start",
-               keep(Command::start(environment_, spec, nullptr, StartRule::at_once, &pending), left));
+               keep_result(Command::start(environment_, spec, nullptr, StartRule::at_once, &pending), &left));
     spec.shell_command = "exit 3";
-    spawn_task(loop_, "start", keep(Command::start(environment_, spec, nullptr), stayed));
+    spawn_task(loop_, "start", keep_result(Command::start(environment_, spec, nullptr), &stayed));
     drive_for(Milliseconds(20));
     EXPECT_FALSE(left || stayed);
     pending.give_up();
@@ -48,7 +49,7 @@ TEST_F(CommandTest, AStartThatIsStuckCanBeLeft) {
     ASSERT_TRUE(*stayed);
     EXPECT_EQ(run((**stayed)->wait_exit()).exit.status.code(), 3);
     EXPECT_EQ(environment_.commands_started, 1U);
-    EXPECT_FALSE(std::filesystem::exists(folder.path + "/ran"));
+    EXPECT_FALSE(std::filesystem::exists(folder.path() + "/ran"));
     pending.give_up();  // Nothing is left to give up.
 }
 
@@ -65,15 +66,16 @@ TEST_F(CommandTest, ArgumentsRunWithoutAShell) {
 
 TEST_F(CommandTest, TheCommandsOwnPathAndDirectoryCount) {
     Folder folder;
+    folder.file("tool", "#!/bin/sh\necho tool $PWD\n", 0755);
     CommandSpec spec = argv({"tool"});
-    spec.env = {{"PATH", "/nowhere:" + folder.path}};
+    spec.env = {{"PATH", "/nowhere:" + folder.path()}};
     EXPECT_EQ(output_of(spec).substr(0, 5), "tool ");
     spec = argv({"./tool"});
-    spec.cwd = folder.path;
-    EXPECT_EQ(output_of(spec), "tool " + folder.path + "\n");
+    spec.cwd = folder.path();
+    EXPECT_EQ(output_of(spec), "tool " + folder.path() + "\n");
     spec = shell("pwd; echo $PWD");
-    spec.cwd = folder.path;
-    EXPECT_EQ(output_of(spec), folder.path + "\n" + folder.path + "\n");
+    spec.cwd = folder.path();
+    EXPECT_EQ(output_of(spec), folder.path() + "\n" + folder.path() + "\n");
 }
 
 TEST_F(CommandTest, DirectoriesThatCannotBeEntered) {
@@ -86,13 +88,13 @@ TEST_F(CommandTest, DirectoriesThatCannotBeEntered) {
     }
     if (::geteuid() != 0) return;
     Folder folder;
-    ::chmod(folder.path.c_str(), 0700);
+    ::chmod(folder.path().c_str(), 0700);
     CommandSpec spec = shell("echo never");
-    spec.cwd = folder.path;
+    spec.cwd = folder.path();
     spec.user = "nobody";
     CommandError error = start_failure(spec);
     EXPECT_EQ(error.kind, CommandError::Kind::not_started);
-    EXPECT_EQ(error.error.message, "chdir " + folder.path + ": permission denied");
+    EXPECT_EQ(error.error.message, "chdir " + folder.path() + ": permission denied");
 }
 
 TEST_F(CommandTest, Environments) {
@@ -180,10 +182,10 @@ TEST_F(CommandTest, AStartThatMayBeToldAtTheEnd) {
         return run((*started)->wait(EndRule::exit_and_drain));
     };
     Folder folder;
-    std::filesystem::create_symlink("/bin/sh", folder.path + "/sh");
-    environment_.base_env = {{"PATH", folder.path + ":/usr/bin:/bin"}, {"BASE", "base"}};
+    std::filesystem::create_symlink("/bin/sh", folder.path() + "/sh");
+    environment_.base_env = {{"PATH", folder.path() + ":/usr/bin:/bin"}, {"BASE", "base"}};
     complete(shell("true"));
-    EXPECT_EQ(environment_.shell.known(), folder.path + "/sh");
+    EXPECT_EQ(environment_.shell.known(), folder.path() + "/sh");
 
     CommandSpec spec = shell("echo $BASE $MORE; exit 4");
     spec.env = {{"MORE", "more"}};
@@ -192,10 +194,10 @@ TEST_F(CommandTest, AStartThatMayBeToldAtTheEnd) {
     EXPECT_EQ(end.exit.status.code(), 4);
     EXPECT_FALSE(end.not_started);
 
-    std::filesystem::remove(folder.path + "/sh");
+    std::filesystem::remove(folder.path() + "/sh");
     end = complete_at_end(shell("true"));
     ASSERT_TRUE(end.not_started);
-    EXPECT_EQ(end.not_started->message, "exec " + folder.path + "/sh: no such file or directory");
+    EXPECT_EQ(end.not_started->message, "exec " + folder.path() + "/sh: no such file or directory");
 
     end = complete_at_end(shell("echo another shell"));
     EXPECT_FALSE(end.not_started);

@@ -9,7 +9,7 @@ namespace sandbox {
 namespace {
 
 using test::CommandTest;
-using test::keep;
+using test::keep_result;
 using Clock = std::chrono::steady_clock;
 
 TEST_F(CommandTest, ATimeoutEndsTheTreeAndKeepsWhatWasPrinted) {
@@ -57,8 +57,8 @@ TEST_F(CommandTest, ASecondEndJoinsTheFirstAndMayShortenIt) {
     drive_until([&] { return sink_->out() == "up\n"; });
     std::optional<KillOutcome> first;
     std::optional<KillOutcome> longer;
-    spawn_task(loop_, "first", keep(command->terminate(Milliseconds(100'000)), first));
-    spawn_task(loop_, "longer", keep(command->terminate(Milliseconds(200'000)), longer));
+    spawn_task(loop_, "first", keep_result(command->terminate(Milliseconds(100'000)), &first));
+    spawn_task(loop_, "longer", keep_result(command->terminate(Milliseconds(200'000)), &longer));
     drive_for(Milliseconds(100));
     EXPECT_FALSE(first || longer);
     EXPECT_EQ(run(command->terminate(Milliseconds(50))), KillOutcome::gone);

@@ -8,13 +8,14 @@
 #include <thread>
 
 #include "support/command_fixture.hpp"
+#include "support/folder.hpp"
 
 namespace sandbox {
 namespace {
 
 using test::CommandTest;
 using test::Folder;
-using test::keep;
+using test::keep_result;
 using Clock = std::chrono::steady_clock;
 
 TEST_F(CommandTest, OutputExitCodeAndTheRest) {
@@ -172,7 +173,7 @@ TEST_F(CommandTest, DetachingWaitsForADeliveryUnderWay) {
 TEST_F(CommandTest, ASlowSinkLosesNothingThatWasWrittenBeforeTheExit) {
     Folder folder;
     environment_.drain = Milliseconds(10);
-    const std::string flag = folder.path + "/written";
+    const std::string flag = folder.path() + "/written";
     CommandSpec spec =
         shell("sleep 1000 & head -c 60000 /dev/zero; touch " + flag + "; read go; head -c 50000 /dev/zero");
     spec.stdin_mode = StdinMode::pipe;
@@ -186,7 +187,7 @@ TEST_F(CommandTest, ASlowSinkLosesNothingThatWasWrittenBeforeTheExit) {
     EXPECT_TRUE(run(command->write_stdin("go\n")));
     drive_until([&] { return command->has_exited(); });
     std::optional<CommandEnd> ended;
-    spawn_task(loop_, "wait", keep(command->wait(EndRule::exit_and_drain), ended));
+    spawn_task(loop_, "wait", keep_result(command->wait(EndRule::exit_and_drain), &ended));
     drive_for(Milliseconds(300));
     EXPECT_FALSE(ended);
     sink_->let_pass(1);
@@ -258,8 +259,8 @@ TEST_F(CommandTest, ManyAtOnce) {
         sinks.push_back(std::make_shared<test::Collector>(loop_));
         CommandSpec spec = shell("echo " + std::to_string(i) + "; exit " + std::to_string(i));
         spawn_task(loop_, "start",
-                   keep(Command::start(environment_, std::move(spec), sinks.back()),
-                        started[static_cast<std::size_t>(i)]));
+                   keep_result(Command::start(environment_, std::move(spec), sinks.back()),
+                               &started[static_cast<std::size_t>(i)]));
     }
     for (int i = 0; i < kCommands; ++i) {
         auto& slot = started[static_cast<std::size_t>(i)];
