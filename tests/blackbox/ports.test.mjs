@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import os from 'node:os';
 import { describe, test } from 'node:test';
-import { delay, eventually, finish, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
+import { delay, eventually, finish, heldConnections, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
 import { RawSocket } from './support/raw.mjs';
 
 const d = useDaemon();
@@ -248,9 +248,12 @@ describe('relaying', () => {
             const expected = `message ${i}`;
             assert.equal((await raw.take(expected.length)).toString(), expected);
         }
-        assert.ok(openDescriptors(d.pid) >= before + 2 * count);
+        const held = heldConnections(d.pid, sockets);
+        assert.equal(held(), count);
+        assert.equal(server.sockets.size, count);
         sockets.forEach((raw, i) => (i % 3 ? raw.close() : raw.reset()));
         await eventually(() => server.sockets.size === 0, 'the ends at the server');
+        await eventually(() => held() === 0, 'the ends at the clients');
         await eventually(() => openDescriptors(d.pid) <= before + 10, 'the descriptors');
         await server.stop();
     });

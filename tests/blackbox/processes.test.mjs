@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { alone, delay, eventually, finish, isAlive, memoryKb, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
+import { alone, delay, eventually, finish, heldConnections, isAlive, memoryKb, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
 import { RawSocket, rawRequest } from './support/raw.mjs';
 import { settings } from './support/settings.mjs';
 
@@ -301,13 +301,13 @@ describe('send_stdin', () => {
         const gate = `${d.tmp}/gate`;
         assert.equal((await d.run(`mkfifo ${gate}`)).code, 0);
         const { id } = await d.start(`read -r line < ${gate}; wc -c`, { stdin: true });
-        const before = openDescriptors(d.pid);
         const raw = await RawSocket.connect(d.port);
+        const held = heldConnections(d.pid, [raw]);
         raw.write(rawRequest('POST', '/send_stdin', d.secret, { id, data: 'x'.repeat(300_000) }));
-        await eventually(() => openDescriptors(d.pid) > before, 'the connection of the sender');
+        await eventually(() => held() === 1, 'the connection of the sender');
         await delay(100);
         raw.close();
-        await eventually(() => openDescriptors(d.pid) <= before, 'its descriptor');
+        await eventually(() => held() === 0, 'its descriptor');
         const second = send({ id, data: 'end', close: true });
         assert.equal((await d.run(`echo > ${gate}; rm ${gate}`)).code, 0);
         assert.equal((await second).status, 200);

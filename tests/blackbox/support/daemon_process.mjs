@@ -66,17 +66,34 @@ export function memoryKb(pid, field) {
     return Number(match[1]);
 }
 
-// Not what a cgroup costs that waits for the next command: how many of them there are depends on how many commands ran
-// at once before. A directory of a cgroup may be shown as the root.
-export function openDescriptors(pid) {
-    const target = (fd) => {
+function descriptorTargets(pid) {
+    return fs.readdirSync(`/proc/${pid}/fd`).map((fd) => {
         try {
             return fs.readlinkSync(`/proc/${pid}/fd/${fd}`);
         } catch {
-            return '/';  // closed meanwhile
+            return '/'; // closed meanwhile
         }
+    });
+}
+
+// Counts, whenever it is asked, how many of these RawSockets have their other end held by the process. Unlike a
+// difference of openDescriptors() it sees nothing else that the process opens or closes meanwhile.
+export function heldConnections(pid, raws) {
+    const ports = new Set(raws.map((raw) => raw.socket.localPort)); // unknown once a socket is closed
+    return () => {
+        const inodes = new Set();
+        for (const line of (readProc('self', 'net/tcp') + readProc('self', 'net/tcp6')).split('\n')) {
+            const [, , remote, , , , , , , inode] = line.trim().split(/\s+/); // man 5 proc
+            if (inode && ports.has(parseInt(remote.split(':')[1], 16))) inodes.add(`socket:[${inode}]`);
+        }
+        return descriptorTargets(pid).filter((name) => inodes.has(name)).length;
     };
-    return fs.readdirSync(`/proc/${pid}/fd`).map(target).filter((name) => name !== '/' && !name.startsWith('/sys/fs/cgroup/')).length;
+}
+
+// Not what a cgroup costs that waits for the next command: how many of them there are depends on how many commands ran
+// at once before. A directory of a cgroup may be shown as the root.
+export function openDescriptors(pid) {
+    return descriptorTargets(pid).filter((name) => name !== '/' && !name.startsWith('/sys/fs/cgroup/')).length;
 }
 
 function cleanEnvironment() {
