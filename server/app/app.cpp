@@ -86,7 +86,7 @@ class Daemon {
     int run();
 
   private:
-    void on_signal(int signal);
+    void on_signal(int signal, pid_t sender);
     void finish();
     Task<std::optional<net::Denial>> authorize(const net::Request& request);
     Task<std::optional<net::Denial>> authorize_envd(const net::Request& request);
@@ -98,7 +98,7 @@ class Daemon {
     BlockingPool file_pool_{loop_, "files", 2, kFileThreads};
     BlockingPool spawn_pool_{loop_, "spawn", 2, kSpawnThreads};
     BlockingPool work_pool_{loop_, "work", 1, kWorkThreads};
-    Reaper reaper_;
+    Reaper reaper_{loop_};
     UniqueFd null_fd_{empty_input()};
     SpillDir spill_dir_;
     CgroupPool cgroups_;
@@ -206,7 +206,7 @@ Daemon::Daemon(Config config, Originals originals, UniqueFd http_listener, Uniqu
                  config_.shutdown_budget,
                  [this] { envd_watchers_.wake_streams(); },
                  [this] { finish(); }}),
-      signals_(loop_, [this](int signal) { on_signal(signal); }) {
+      signals_(loop_, [this](int signal, pid_t sender) { on_signal(signal, sender); }) {
     wipe(config_.envd_token);
     http_.serve(std::move(http_listener));
     envd_http_.allow_any_origin();
@@ -244,9 +244,9 @@ void Daemon::finish() {
     loop_.stop();
 }
 
-void Daemon::on_signal(int signal) {
+void Daemon::on_signal(int signal, pid_t sender) {
     if (signal == SIGCHLD) {
-        reaper_.sweep();
+        reaper_.child_ended(sender);
         shutdown_.poke();
         return;
     }

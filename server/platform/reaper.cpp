@@ -6,6 +6,13 @@
 #include <utility>
 
 namespace sandbox {
+namespace {
+
+// A sweep costs some 15 ns a child. From this many on it costs more than a timer does.
+constexpr std::size_t kManyChildren = 256;
+constexpr std::chrono::milliseconds kPutOff{5};
+
+}  // namespace
 
 void Reaper::end_failed_spawn() { spawn_ended(); }
 
@@ -29,26 +36,45 @@ void Reaper::watch(pid_t pid, OnExit on_exit) {
     spawn_ended();
 }
 
-void Reaper::sweep() {
-    for (;;) {
-        int status = 0;
-        rusage usage{};
-        pid_t pid = ::wait4(-1, &status, WNOHANG, &usage);
-        if (pid < 0 && errno == EINTR) continue;
-        if (pid <= 0) return;
-        ExitRecord record{ExitStatus(status), usage};
-        auto found = watched_.find(pid);
-        if (found != watched_.end()) {
-            OnExit on_exit = std::move(found->second);
-            watched_.erase(found);
-            on_exit(record);
-        } else if (spawning_ > 0) {
-            // Of two with one number the later one may be the spawned child; the earlier one was an orphan.
-            if (!unclaimed_.insert_or_assign(pid, record).second) ++orphans_;
-        } else {
-            ++orphans_;
-        }
+void Reaper::child_ended(pid_t pid) {
+    if (pid > 0) reap(pid);
+    if (watched_.size() < kManyChildren) {
+        sweep();
+    } else if (!sweep_is_due_) {
+        sweep_is_due_ = true;
+        due_.start(kPutOff, [this] { sweep(); });
     }
+}
+
+void Reaper::sweep() {
+    if (sweep_is_due_) due_.cancel();
+    sweep_is_due_ = false;
+    while (reap(-1)) {
+    }
+}
+
+// `which` as for waitpid(2). False: none of these has ended.
+bool Reaper::reap(pid_t which) {
+    int status = 0;
+    rusage usage{};
+    pid_t pid;
+    do {
+        pid = ::wait4(which, &status, WNOHANG, &usage);
+    } while (pid < 0 && errno == EINTR);
+    if (pid <= 0) return false;
+    ExitRecord record{ExitStatus(status), usage};
+    auto found = watched_.find(pid);
+    if (found != watched_.end()) {
+        OnExit on_exit = std::move(found->second);
+        watched_.erase(found);
+        on_exit(record);
+    } else if (spawning_ > 0) {
+        // Of two with one number the later one may be the spawned child; the earlier one was an orphan.
+        if (!unclaimed_.insert_or_assign(pid, record).second) ++orphans_;
+    } else {
+        ++orphans_;
+    }
+    return true;
 }
 
 void Reaper::spawn_ended() {

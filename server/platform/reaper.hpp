@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "base/exit_status.hpp"
+#include "platform/event.hpp"
 
 namespace sandbox {
 
@@ -24,24 +25,33 @@ class Reaper {
   public:
     using OnExit = std::function<void(const ExitRecord&)>;
 
+    explicit Reaper(Loop& loop) : due_(loop) {}
+
     void begin_spawn() { ++spawning_; }
     void end_failed_spawn();
     // `on_exit` runs once, from a sweep or from within watch() itself when the child has ended already. After
     // it has run, the pid means nothing any more and must not be signalled.
     void watch(pid_t pid, OnExit on_exit);
 
-    // Reaps all that has ended. Called on SIGCHLD, which coalesces: so it sweeps until nothing is left.
+    // On SIGCHLD: reaps the child that it names (whatever else the number is, does no harm), and all others
+    // that have ended, since one signal may stand for many. With many children to look at, the others' turn
+    // comes some milliseconds later, once for all signals until then.
+    void child_ended(pid_t pid);
+    // Reaps all that has ended, now. The kernel looks at every child we have.
     void sweep();
 
     std::uint64_t orphans_reaped() const { return orphans_; }
     std::size_t watched() const { return watched_.size(); }
 
   private:
+    bool reap(pid_t which);
     void spawn_ended();
 
     std::unordered_map<pid_t, OnExit> watched_;
     // Ended while a spawn was under way, and of nobody we know: either an orphan, or the child of that spawn.
     std::unordered_map<pid_t, ExitRecord> unclaimed_;
+    Timer due_;  // the sweep that child_ended() has put off
+    bool sweep_is_due_ = false;
     unsigned spawning_ = 0;
     std::uint64_t orphans_ = 0;
 };

@@ -73,7 +73,7 @@ std::uint64_t raise_descriptor_limit() {
 }
 
 struct SignalSource::Impl : std::enable_shared_from_this<SignalSource::Impl> {
-    Impl(Loop& loop, std::function<void(int)> callback) : descriptor(loop), on_signal(std::move(callback)) {
+    Impl(Loop& loop, OnSignal callback) : descriptor(loop), on_signal(std::move(callback)) {
         sigset_t set = handled_signals();
         descriptor.assign(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     }
@@ -84,13 +84,14 @@ struct SignalSource::Impl : std::enable_shared_from_this<SignalSource::Impl> {
             descriptor_base::wait_read, [self = shared_from_this()](boost::system::error_code ec) {
                 if (ec || !self->on_signal) return;
                 // A copy: the callback may end its own source.
-                const std::function<void(int)> callback = self->on_signal;
+                const OnSignal callback = self->on_signal;
                 std::array<signalfd_siginfo, 16> infos;
                 ssize_t bytes;
                 while ((bytes = ::read(self->descriptor.native_handle(), infos.data(), sizeof infos)) > 0) {
                     auto count = static_cast<std::size_t>(bytes) / sizeof(signalfd_siginfo);
                     for (std::size_t i = 0; i < count && self->on_signal; ++i) {
-                        if (!is_own_broken_pipe(infos[i])) callback(static_cast<int>(infos[i].ssi_signo));
+                        if (is_own_broken_pipe(infos[i])) continue;
+                        callback(static_cast<int>(infos[i].ssi_signo), static_cast<pid_t>(infos[i].ssi_pid));
                     }
                     if (!self->on_signal) return;
                     if (count < infos.size()) break;  // That was all; more would wake us again.
@@ -100,10 +101,10 @@ struct SignalSource::Impl : std::enable_shared_from_this<SignalSource::Impl> {
     }
 
     boost::asio::posix::basic_stream_descriptor<Executor> descriptor;
-    std::function<void(int)> on_signal;
+    OnSignal on_signal;
 };
 
-SignalSource::SignalSource(Loop& loop, std::function<void(int)> on_signal)
+SignalSource::SignalSource(Loop& loop, OnSignal on_signal)
     : impl_(std::make_shared<Impl>(loop, std::move(on_signal))) {
     impl_->wait();
 }

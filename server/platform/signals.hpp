@@ -3,6 +3,8 @@
 // no handler ever interrupts anything. As PID 1 that also makes the kernel deliver what it would otherwise
 // discard.
 
+#include <sys/types.h>
+
 #include <functional>
 #include <memory>
 
@@ -20,11 +22,14 @@ void prepare_process();
 // back.
 std::uint64_t raise_descriptor_limit();
 
-// Calls `on_signal(number)` on the loop for every blocked signal that arrives, SIGCHLD included, SIGPIPE only
-// when somebody else has sent it. The callback may destroy its source.
+// Calls `on_signal(number, sender)` on the loop for every blocked signal that arrives, SIGCHLD included (its
+// sender is the child that has ended), SIGPIPE only when somebody else has sent it. The callback may destroy
+// its source.
 class SignalSource {
   public:
-    SignalSource(Loop& loop, std::function<void(int signal)> on_signal);
+    using OnSignal = std::function<void(int signal, pid_t sender)>;
+
+    SignalSource(Loop& loop, OnSignal on_signal);
     ~SignalSource();
 
   private:

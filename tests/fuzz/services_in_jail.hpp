@@ -92,9 +92,9 @@ class Services {
     }
 
     const Jail& jail_;
-    Reaper reaper_;
-    SignalSource signals_{loop, [this](int signal) {
-                              if (signal == SIGCHLD) reaper_.sweep();
+    Reaper reaper_{loop};
+    SignalSource signals_{loop, [this](int signal, pid_t sender) {
+                              if (signal == SIGCHLD) reaper_.child_ended(sender);
                           }};
     std::shared_ptr<ManagedProcess> process_;
 };

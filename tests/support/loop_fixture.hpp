@@ -65,8 +65,8 @@ class LoopTest : public testing::Test {
 
     // Has SIGCHLD reaped, as the daemon does.
     void drive_reaper() {
-        signals_ = std::make_unique<SignalSource>(loop_, [this](int signal) {
-            if (signal == SIGCHLD) reaper_.sweep();
+        signals_ = std::make_unique<SignalSource>(loop_, [this](int signal, pid_t sender) {
+            if (signal == SIGCHLD) reaper_.child_ended(sender);
         });
         reaper_.sweep();  // For what came before.
     }
@@ -81,7 +81,7 @@ class LoopTest : public testing::Test {
     }
 
     Loop loop_{1};
-    Reaper reaper_;
+    Reaper reaper_{loop_};
     std::unique_ptr<SignalSource> signals_;
 
   private:

@@ -20,6 +20,7 @@ constexpr std::size_t kMax = 1 << 17;  // runs of one loop
 
 struct Results {
     std::size_t count;
+    double cpu;  // of the loop's process, in seconds
     float latencies[kMax];
 };
 
@@ -30,6 +31,7 @@ void loop(Results& results, Clock::time_point deadline) {
         results.latencies[results.count++] = std::chrono::duration<float>(end - now).count();
         now = end;
     }
+    results.cpu = own_cpu();
 }
 
 }  // namespace
@@ -65,7 +67,10 @@ int main(int argc, char** argv) {
     }
     const double seconds = seconds_since(begin);
     std::vector<float> all;
-    for (std::size_t i = 0; i < loops; ++i)
+    double cpu = 0;
+    for (std::size_t i = 0; i < loops; ++i) {
         all.insert(all.end(), results[i].latencies, results[i].latencies + results[i].count);
-    print_latencies(std::move(all), seconds);
+        cpu += results[i].cpu;
+    }
+    print_latencies(std::move(all), seconds, cpu);
 }

@@ -119,11 +119,21 @@ inline double quantile(const std::vector<float>& sorted, double q) {
     return static_cast<double>(sorted[static_cast<std::size_t>(q * static_cast<double>(sorted.size()))]);
 }
 
-// {"count":…,"seconds":…,"p50_us":…,"p99_us":…}; the latencies are in seconds.
-inline void print_latencies(std::vector<float> latencies, double seconds) {
+// CPU time of this process, in seconds, without that of its children.
+inline double own_cpu() {
+    timespec time{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
+
+// {"count":…,"seconds":…,"p50_us":…,"p99_us":…,"cpu_us":…}; the latencies are in seconds, `cpu` is that of
+// all together, in seconds.
+inline void print_latencies(std::vector<float> latencies, double seconds, double cpu = own_cpu()) {
     std::sort(latencies.begin(), latencies.end());
-    std::printf("{\"count\":%zu,\"seconds\":%.6f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", latencies.size(),
-                seconds, quantile(latencies, 0.5) * 1e6, quantile(latencies, 0.99) * 1e6);
+    const auto count = static_cast<double>(std::max<std::size_t>(latencies.size(), 1));
+    std::printf("{\"count\":%zu,\"seconds\":%.6f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"cpu_us\":%.1f}\n",
+                latencies.size(), seconds, quantile(latencies, 0.5) * 1e6, quantile(latencies, 0.99) * 1e6,
+                cpu / count * 1e6);
 }
 
 }  // namespace bench

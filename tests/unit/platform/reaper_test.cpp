@@ -89,6 +89,58 @@ TEST_F(ReaperTest, AChildThatEndedBeforeItWasWatched) {
     }
 }
 
+TEST_F(ReaperTest, AmongManyChildrenAllAreToldThoughOneSignalStandsForThem) {
+    constexpr int kSleeping = 300;
+    constexpr int kEnding = 5;
+    std::vector<pid_t> sleeping;
+    int killed = 0;
+    for (int i = 0; i < kSleeping; ++i) {
+        reaper_.begin_spawn();
+        auto pid = spawn(shell("exec sleep 1000"));
+        ASSERT_TRUE(pid);
+        sleeping.push_back(*pid);
+        reaper_.watch(*pid, [&](const ExitRecord& record) { killed += record.status.signal() == SIGKILL; });
+    }
+    // One that is pending from before would swallow those to come.
+    sigset_t of_children;
+    sigemptyset(&of_children);
+    sigaddset(&of_children, SIGCHLD);
+    const timespec no_time{};
+    while (::sigtimedwait(&of_children, nullptr, &no_time) == SIGCHLD) {
+    }
+    drive_reaper();
+    int ended = 0;
+    for (int i = 0; i < kEnding; ++i) {
+        reaper_.begin_spawn();
+        auto pid = spawn(shell("exit 3"));
+        ASSERT_TRUE(pid);
+        siginfo_t info{};
+        ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(*pid), &info, WEXITED | WNOWAIT), 0);
+        reaper_.watch(*pid, [&](const ExitRecord& record) { ended += record.status.code() == 3; });
+    }
+    drive_until([&] { return ended > 0; });
+    EXPECT_EQ(ended, 1) << "whom the signal names is told at once, without a look at all the others";
+    drive_until([&] { return ended == kEnding; });
+    EXPECT_EQ(ended, kEnding);
+    for (pid_t pid : sleeping) ::kill(pid, SIGKILL);
+    drive_until([&] { return killed == kSleeping; });
+    EXPECT_EQ(killed, kSleeping);
+    EXPECT_EQ(reaper_.orphans_reaped(), 0U);
+}
+
+TEST_F(ReaperTest, ANumberThatIsNotOfAnEndedChildDoesNoHarm) {
+    reaper_.begin_spawn();
+    auto pid = spawn(shell("exec sleep 1000"));
+    ASSERT_TRUE(pid);
+    int ended = 0;
+    reaper_.watch(*pid, [&](const ExitRecord&) { ++ended; });
+    for (pid_t other : {*pid, ::getpid(), pid_t{1}, pid_t{0}, pid_t{-1}}) reaper_.child_ended(other);
+    EXPECT_EQ(ended, 0);
+    ::kill(*pid, SIGKILL);
+    drive_reaper();
+    drive_until([&] { return ended == 1; });
+}
+
 TEST_F(ReaperTest, UsageIsThatOfTheChild) {
     drive_reaper();
     reaper_.begin_spawn();

@@ -52,7 +52,7 @@ TEST_F(SignalsTest, InheritedDescriptorsAreKeptFromChildren) {
 
 TEST_F(SignalsTest, ABrokenPipeOfOurOwnIsNoSignalFromOutside) {
     std::vector<int> seen;
-    SignalSource source(loop_, [&](int signal) { seen.push_back(signal); });
+    SignalSource source(loop_, [&](int signal, pid_t) { seen.push_back(signal); });
     int fds[2];
     ASSERT_EQ(::pipe2(fds, O_CLOEXEC), 0);
     ::close(fds[0]);
@@ -65,7 +65,7 @@ TEST_F(SignalsTest, ABrokenPipeOfOurOwnIsNoSignalFromOutside) {
 
 TEST_F(SignalsTest, SignalsArriveOnTheLoop) {
     std::vector<int> seen;
-    SignalSource source(loop_, [&](int signal) { seen.push_back(signal); });
+    SignalSource source(loop_, [&](int signal, pid_t) { seen.push_back(signal); });
     for (int signal : {SIGTERM, SIGUSR1, SIGHUP}) ::kill(::getpid(), signal);
     EXPECT_TRUE(seen.empty());
     drive_until([&] { return seen.size() >= 3; });
@@ -80,7 +80,7 @@ TEST_F(SignalsTest, SignalsArriveOnTheLoop) {
 TEST_F(SignalsTest, NothingIsToldAfterTheEndAlsoWhenTheCallbackEndsIt) {
     auto captured = std::make_shared<int>(0);
     std::unique_ptr<SignalSource> source;
-    source = std::make_unique<SignalSource>(loop_, [captured, &source](int) {
+    source = std::make_unique<SignalSource>(loop_, [captured, &source](int, pid_t) {
         ++*captured;
         source.reset();
         ++*captured;  // What the callback holds lives until it returns.
@@ -92,7 +92,7 @@ TEST_F(SignalsTest, NothingIsToldAfterTheEndAlsoWhenTheCallbackEndsIt) {
     EXPECT_EQ(captured.use_count(), 1);
     // Takes what is still pending.
     int rest = 0;
-    source = std::make_unique<SignalSource>(loop_, [&](int) { ++rest; });
+    source = std::make_unique<SignalSource>(loop_, [&](int, pid_t) { ++rest; });
     drive_for(std::chrono::milliseconds(10));
     source.reset();
     EXPECT_EQ(rest, 0) << "both were read, one was told";
