@@ -3,21 +3,18 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include <array>
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <deque>
 #include <list>
 #include <string>
-#include <system_error>
-#include <unordered_map>
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "platform/event.hpp"
 #include "platform/listen.hpp"
+#include "platform/poller.hpp"
 #include "proxy/dial.hpp"
 #include "proxy/pipe_pool.hpp"
 #include "proxy/quiet_log.hpp"
@@ -26,9 +23,7 @@
 namespace sandbox::proxy {
 namespace {
 
-namespace asio = boost::asio;
 using Clock = std::chrono::steady_clock;
-using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 
 // What a relay, and all relays together, may do before others get their turn.
 constexpr std::size_t kBytesPerRelay = 1024 * 1024;
@@ -37,58 +32,60 @@ constexpr unsigned kRelaysPerTurn = 32;
 constexpr std::chrono::milliseconds kDialPause{50};
 constexpr std::uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 
-struct Connection;
-
-// What an event of our epoll is about.
-struct Watch {
-    Connection& connection;
-    Endpoint& endpoint;
-    std::uint64_t key = 0;  // while it is watched
-};
-
-struct Connection {
-    // starved: accepted, and waiting for a descriptor to dial with
-    enum class Phase : std::uint8_t { unbound, starved, dialling, relaying };
-
-    Connection(UniqueFd fd, PipePool& pool) : relay(std::move(fd), pool) {}
-
-    Relay relay;
-    Watch client{*this, relay.client()};
-    Watch target{*this, relay.target()};
-    std::list<Connection>::iterator self;
-    Clock::time_point deadline{};  // of an unbound one
-    std::uint16_t port = 0;
-    Phase phase = Phase::unbound;
-    Family family = Family::v4;
-    bool second_family = false;
-    bool queued = false;
-};
-
 }  // namespace
 
-// Readiness does not go through Asio socket by socket, which would cost an epoll_ctl(2) for every wait: all
-// sockets are in an epoll of our own, edge-triggered and for good, and only that one is waited for with Asio.
-//
-// A socket that was closed may go on having events: a child has copies of all descriptors from clone(2) to
-// execve(2), and a file leaves an epoll with its last descriptor (epoll(7)). So events carry a key that is
-// never used twice, not a pointer.
 struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
+    struct Connection;
+
+    // One of the two sockets of a connection.
+    struct Side final : Poller::Watcher {
+        Side(Impl& i, Connection& c, Endpoint& e) : impl(i), connection(c), endpoint(e) {}
+        void ready(std::uint32_t events) override {
+            endpoint.note(events);
+            impl.enqueue(connection);
+            // Not at once: a relay sees all that has come together.
+            if (std::exchange(impl.turn_is_due, true)) return;
+            impl.poller.after_turn([self = impl.shared_from_this()] { self->turn(); });
+        }
+        void abandon() override {}
+
+        Impl& impl;
+        Connection& connection;
+        Endpoint& endpoint;
+        std::uint64_t key = 0;  // while it is watched
+    };
+
+    struct Connection {
+        // starved: accepted, and waiting for a descriptor to dial with
+        enum class Phase : std::uint8_t { unbound, starved, dialling, relaying };
+
+        Connection(UniqueFd fd, Impl& impl)
+            : relay(std::move(fd), impl.pipes),
+              client(impl, *this, relay.client()),
+              target(impl, *this, relay.target()) {}
+
+        Relay relay;
+        Side client;
+        Side target;
+        std::list<Connection>::iterator self;
+        Clock::time_point deadline{};  // of an unbound one
+        std::uint16_t port = 0;
+        Phase phase = Phase::unbound;
+        Family family = Family::v4;
+        bool second_family = false;
+        bool queued = false;
+    };
+
     Impl(Loop& l, PortBinding& b, UniqueFd listener, const ForwarderOptions& o)
         : loop(l),
           binding(b),
           options(o),
           acceptor(l, std::move(listener), "forwarder"),
-          poll(l, make_epoll()),
+          poller(Poller::of(l)),
           unbound_timer(l),
           starved_timer(l),
           room(l),
           pipes(o.pipe_bytes, kIdlePipes) {}
-
-    static int make_epoll() {
-        int fd = ::epoll_create1(EPOLL_CLOEXEC);
-        if (fd < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
-        return fd;
-    }
 
     void start();
     void stop();
@@ -98,17 +95,15 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
 
     void admit(UniqueFd fd);
     // False when it could not be: the connection is gone then.
-    bool watch(Watch& watch);
-    void forget(Watch& watch) { watches.erase(std::exchange(watch.key, 0)); }
+    bool watch(Side& side);
+    void forget(Side& side) { poller.remove(std::exchange(side.key, 0)); }
     void dial(Connection& connection);
     void dial_failed(Connection& connection, int error);
     void starve(Connection& connection);
     void feed_starved();
     void connected(Connection& connection);
 
-    void wait();
     void turn();
-    void note(const epoll_event& event);
     void enqueue(Connection& connection);
     void step(Connection& connection);
     void unbound_ends(Connection& connection);
@@ -121,7 +116,7 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     PortBinding& binding;
     const ForwarderOptions options;
     Acceptor acceptor;
-    Descriptor poll;
+    Poller& poller;
     Timer unbound_timer;
     Timer starved_timer;
     Event room;
@@ -130,11 +125,10 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     std::list<Connection> unbound;    // oldest first
     std::deque<Connection*> queue;    // have something to do
     std::deque<Connection*> starved;  // oldest first; no more are accepted while there are some
-    std::unordered_map<std::uint64_t, Watch*> watches;
-    std::uint64_t last_key = 0;
     PortBinding::Subscription subscription;
     Family preferred = Family::v4;  // where the bound port was found last
     bool feeding = false;           // the starved
+    bool turn_is_due = false;
     bool stopped = false;
     QuietLog unbound_log;
     QuietLog refused_log;
@@ -148,7 +142,6 @@ void Forwarder::Impl::start() {
         end_relays();
     });
     spawn_task(loop, "forwarder", accept_all(shared_from_this()));
-    wait();
 }
 
 void Forwarder::Impl::stop() {
@@ -170,7 +163,7 @@ void Forwarder::Impl::admit(UniqueFd fd) {
     ++totals.accepted;
     std::optional<std::uint16_t> port = binding.current();
     std::list<Connection>& list = port ? relays : unbound;
-    Connection& connection = list.emplace_back(std::move(fd), pipes);
+    Connection& connection = list.emplace_back(std::move(fd), *this);
     connection.self = std::prev(list.end());
     connection.relay.client().writable = true;
     if (!options.splice) connection.relay.copy_always();
@@ -185,17 +178,16 @@ void Forwarder::Impl::admit(UniqueFd fd) {
     }
 }
 
-bool Forwarder::Impl::watch(Watch& watch) {
-    Connection& connection = watch.connection;
-    epoll_event event{};
-    event.events = kEvents;
-    event.data.u64 = watch.key = ++last_key;
-    watches.emplace(watch.key, &watch);
-    if (::epoll_ctl(poll.native_handle(), EPOLL_CTL_ADD, watch.endpoint.fd.get(), &event) == 0) return true;
-    int error = errno;
+bool Forwarder::Impl::watch(Side& side) {
+    Result<std::uint64_t> key = poller.add(side.endpoint.fd.get(), kEvents, side);
+    if (key) {
+        side.key = *key;
+        return true;
+    }
     ++totals.dial_errors;
-    error_log.warn("connection not forwarded", {{"port", connection.port}, {"error", errno_text(error)}});
-    end(connection);
+    error_log.warn("connection not forwarded",
+                   {{"port", side.connection.port}, {"error", key.error().message}});
+    end(side.connection);
     return false;
 }
 
@@ -272,44 +264,20 @@ void Forwarder::Impl::connected(Connection& connection) {
     connection.relay.target().writable = true;
 }
 
-void Forwarder::Impl::wait() {
-    poll.async_wait(Descriptor::wait_read, [impl = shared_from_this()](boost::system::error_code ec) {
-        if (!ec) impl->turn();
-    });
+void Forwarder::Impl::enqueue(Connection& connection) {
+    if (!std::exchange(connection.queued, true)) queue.push_back(&connection);
 }
 
 void Forwarder::Impl::turn() {
-    std::array<epoll_event, 128> events;
-    int count = ::epoll_wait(poll.native_handle(), events.data(), static_cast<int>(events.size()), 0);
-    // First all events are noted, then the connections act: a relay sees all that has come at once.
-    for (int i = 0; i < count; ++i) note(events[static_cast<std::size_t>(i)]);
+    turn_is_due = false;
     for (unsigned n = 0; n < kRelaysPerTurn && !queue.empty(); ++n) {
         Connection& connection = *queue.front();
         queue.pop_front();
         connection.queued = false;
         step(connection);
     }
-    if (queue.empty() && count < static_cast<int>(events.size())) {
-        wait();
-    } else {
-        asio::post(loop, [impl = shared_from_this()] {
-            if (impl->poll.is_open()) impl->turn();
-        });
-    }
-}
-
-void Forwarder::Impl::note(const epoll_event& event) {
-    const std::uint64_t key = event.data.u64;  // not by reference: the event is packed
-    auto found = watches.find(key);
-    if (found == watches.end()) return;
-    Watch& watch = *found->second;
-    watch.endpoint.note(event.events);
-    enqueue(watch.connection);
-}
-
-void Forwarder::Impl::enqueue(Connection& connection) {
-    if (std::exchange(connection.queued, true)) return;
-    queue.push_back(&connection);
+    if (queue.empty() || std::exchange(turn_is_due, true)) return;
+    boost::asio::post(loop, [impl = shared_from_this()] { impl->turn(); });
 }
 
 void Forwarder::Impl::step(Connection& connection) {
@@ -405,8 +373,6 @@ Forwarder::~Forwarder() {
     impl_->subscription.reset();
     stop();
     close_all();
-    boost::system::error_code ignored;
-    impl_->poll.close(ignored);
 }
 
 void Forwarder::stop() { impl_->stop(); }
@@ -419,7 +385,7 @@ ForwarderMetrics Forwarder::metrics() const {
     ForwarderMetrics metrics = impl_->totals;
     metrics.pauses += impl_->acceptor.counters().episodes;
     metrics.active = impl_->active();
-    for (const Connection& connection : impl_->relays) {
+    for (const auto& connection : impl_->relays) {
         metrics.bytes_to_target += connection.relay.bytes_to_target();
         metrics.bytes_to_client += connection.relay.bytes_to_client();
     }

@@ -86,6 +86,7 @@ void Poller::turn() {
         auto found = watchers_.find(watch);
         if (found != watchers_.end()) found->second->ready(event.events);
     }
+    for (const auto& action : std::exchange(after_turn_, {})) action();
 }
 
 void Poller::shutdown() {

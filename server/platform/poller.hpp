@@ -9,6 +9,8 @@
 #include <functional>
 #include <optional>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "base/error.hpp"
 #include "platform/loop.hpp"
@@ -48,6 +50,8 @@ class Poller final : public boost::asio::execution_context::service {
     Result<> change(int fd, std::uint64_t watch, std::uint32_t events);
     // When `fd` is closed, which takes it from the epoll.
     void remove(std::uint64_t watch);
+    // For a watcher within ready(): `action` runs once all watchers have been told of what came together.
+    void after_turn(std::function<void()> action) { after_turn_.push_back(std::move(action)); }
 
   private:
     void shutdown() override;
@@ -56,6 +60,7 @@ class Poller final : public boost::asio::execution_context::service {
 
     boost::asio::posix::basic_stream_descriptor<Executor> poll_;
     std::unordered_map<std::uint64_t, Watcher*> watchers_;
+    std::vector<std::function<void()>> after_turn_;
     std::uint64_t last_key_ = 0;
     bool waiting_ = false;
 };

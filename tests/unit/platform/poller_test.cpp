@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/unique_fd.hpp"
 #include "support/loop_fixture.hpp"
@@ -208,6 +209,40 @@ TEST_F(PollerTest, EventsOfWhatWasClosedReachNobody) {
     drive_until([&] { return alive.calls > 0; });
     EXPECT_EQ(gone.calls, 0);
     poller.remove(*second);
+}
+
+// Asks, each time it is told, to be called once all others have been told, too.
+struct Gathering final : Poller::Watcher {
+    Gathering(Poller& p, std::vector<int>& t) : poller(p), told_then(t) {}
+    void ready(std::uint32_t) override {
+        ++told;
+        poller.after_turn([this] { told_then.push_back(told); });
+    }
+    void abandon() override {}
+
+    Poller& poller;
+    std::vector<int>& told_then;
+    inline static int told = 0;
+};
+
+TEST_F(PollerTest, WhatRunsAfterATurnSeesAllThatCameTogether) {
+    Poller& poller = Poller::of(loop_);
+    std::vector<int> told_then;
+    Gathering::told = 0;
+    Gathering first(poller, told_then);
+    Gathering second(poller, told_then);
+    say("x");
+    EXPECT_EQ(::send(ours_.get(), "y", 1, 0), 1);
+    auto a = poller.add(ours_.get(), EPOLLIN | EPOLLET, first);
+    auto b = poller.add(theirs_.get(), EPOLLIN | EPOLLET, second);
+    ASSERT_TRUE(a && b);
+    drive_until([&] { return !told_then.empty(); });
+    EXPECT_EQ(told_then, (std::vector<int>{2, 2}));
+    say("once more");
+    drive_until([&] { return told_then.size() > 2; });
+    EXPECT_EQ(told_then, (std::vector<int>{2, 2, 3})) << "each action runs once";
+    poller.remove(*a);
+    poller.remove(*b);
 }
 
 TEST_F(PollerTest, WhatEpollRefusesIsAnError) {
