@@ -167,10 +167,13 @@ void Forwarder::Impl::admit(UniqueFd fd) {
     connection.self = std::prev(list.end());
     connection.relay.client().writable = true;
     if (!options.splice) connection.relay.copy_always();
-    if (!watch(connection.client)) return;
     if (port) {
+        connection.phase = Connection::Phase::dialling;
         connection.port = *port;
         connection.family = preferred;
+    }
+    if (!watch(connection.client)) return;
+    if (port) {
         dial(connection);
     } else {
         connection.deadline = Clock::now() + options.unbound_close;

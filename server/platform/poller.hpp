@@ -1,7 +1,7 @@
 #pragma once
 // Readiness of descriptors, told by edges (epoll(7), EPOLLET). Asio's own wait costs an epoll_ctl(2) each
 // time; here a descriptor is registered once, and a wait is no system call. It is for what is waited for
-// again and again: connections, and the output of commands.
+// again and again: connections, relays, and the output of commands.
 
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>

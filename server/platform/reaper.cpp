@@ -36,8 +36,12 @@ void Reaper::watch(pid_t pid, OnExit on_exit) {
     spawn_ended();
 }
 
+void Reaper::look_at(pid_t pid) {
+    if (pid > 0) reap(pid);  // Others stand for several children.
+}
+
 void Reaper::child_ended(pid_t pid) {
-    if (pid > 0) reap(pid);
+    look_at(pid);
     if (watched_.size() < kManyChildren) {
         sweep();
     } else if (!sweep_is_due_) {

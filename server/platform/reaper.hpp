@@ -29,7 +29,7 @@ class Reaper {
 
     void begin_spawn() { ++spawning_; }
     void end_failed_spawn();
-    // `on_exit` runs once, from a sweep or from within watch() itself when the child has ended already. After
+    // `on_exit` runs once, from what reaps the child, or from watch() itself when it was reaped before. After
     // it has run, the pid means nothing any more and must not be signalled.
     void watch(pid_t pid, OnExit on_exit);
 
@@ -37,6 +37,8 @@ class Reaper {
     // that have ended, since one signal may stand for many. With many children to look at, the others' turn
     // comes some milliseconds later, once for all signals until then.
     void child_ended(pid_t pid);
+    // Reaps this child if it has ended: for who is about to do something because it has not.
+    void look_at(pid_t pid);
     // Reaps all that has ended, now. The kernel looks at every child we have.
     void sweep();
 

@@ -22,9 +22,10 @@ void prepare_process();
 // back.
 std::uint64_t raise_descriptor_limit();
 
-// Calls `on_signal(number, sender)` on the loop for every blocked signal that arrives, SIGCHLD included (its
-// sender is the child that has ended), SIGPIPE only when somebody else has sent it. The callback may destroy
-// its source.
+// Calls `on_signal(number, sender)` on the loop for every blocked signal that arrives, SIGCHLD included,
+// SIGPIPE only when somebody else has sent it. Of a SIGCHLD the sender is a child that has ended, stopped or
+// gone on, unless somebody has sent it by kill(2); 0 when there is no telling. The callback may destroy its
+// source.
 class SignalSource {
   public:
     using OnSignal = std::function<void(int signal, pid_t sender)>;

@@ -90,6 +90,11 @@ void Command::on_exit(const ExitRecord& record) {
     impl_->changed.notify();
 }
 
+bool Command::has_ended() {
+    if (!impl_->exit) impl_->environment.reaper.look_at(pid());
+    return impl_->exit.has_value();
+}
+
 Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
     OutputStream& stream = self->impl_->stream(id);
     for (;;) {

@@ -202,6 +202,8 @@ class Command : public std::enable_shared_from_this<Command> {
     void give_input_back(const Result<>& written);
     CommandEnd end_record() const;
     void on_exit(const ExitRecord& record);
+    // Whether the leader has, as the kernel knows it now.
+    bool has_ended();
     std::unique_ptr<Impl> impl_;
 };
 

@@ -137,7 +137,7 @@ Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::sta
         const auto rest = std::chrono::ceil<Milliseconds>(asked + timeout - Clock::now());
         self->impl_->timeout_timer.start(std::max(rest, Milliseconds(0)), [weak = std::weak_ptr(self)] {
             auto command = weak.lock();
-            if (!command) return;
+            if (!command || command->has_ended()) return;
             command->impl_->timed_out = true;
             command->start_terminating(command->impl_->environment.kill_grace);
         });

@@ -26,7 +26,7 @@ void Command::start_terminating(Milliseconds grace) {
     impl.terminating = true;
     impl.kill_at = kill_at;
     auto self = shared_from_this();
-    if (!impl.exit) impl.killed_by_us = true;
+    if (!has_ended()) impl.killed_by_us = true;
     // A cgroup loses nobody, so the leader may go at once. Without one, those who only hang on it by their
     // parent link are looked up first; a machine too busy for that does not hold up the kill.
     if (impl.cgroup) {
@@ -99,7 +99,7 @@ Task<Result<>> Command::signal(int number, bool tree) {
     auto self = shared_from_this();
     Impl& impl = *impl_;
     if (!tree) {
-        if (impl.exit) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};
+        if (has_ended()) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};
         if (::kill(impl.tree.leader, number) != 0) co_return sys_error("signal", errno);
         co_return Result<>();
     }

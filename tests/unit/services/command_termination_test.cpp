@@ -2,8 +2,15 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <fstream>
+#include <string>
+#include <thread>
 
 #include "support/command_fixture.hpp"
+#include "support/folder.hpp"
 
 namespace sandbox {
 namespace {
@@ -27,6 +34,51 @@ TEST_F(CommandTest, ATimeoutEndsTheTreeAndKeepsWhatWasPrinted) {
     ended = complete(spec);
     EXPECT_FALSE(ended.timed_out);
     EXPECT_EQ(ended.exit.status.code(), 4);
+}
+
+// Ends when it is told to, while the loop is not looking.
+class EndsUnseen {
+  public:
+    EndsUnseen() { EXPECT_EQ(::mkfifo(fifo_.c_str(), 0600), 0); }
+    std::string script(int code) const {
+        return "read -r line < " + fifo_ + "; exit " + std::to_string(code);
+    }
+    void end(pid_t pid) const {
+        { std::ofstream(fifo_) << "go\n"; }
+        siginfo_t info{};
+        ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+    }
+
+  private:
+    test::Folder folder_;
+    std::string fifo_ = folder_.path() + "/go";
+};
+
+TEST_F(CommandTest, WhatEndedBeforeItsTimeoutOrItsKillEndedByItself) {
+    const EndsUnseen job;
+    CommandSpec spec = shell(job.script(4));
+    spec.timeout = Milliseconds(2000);
+    auto command = start(spec);
+    job.end(command->pid());
+    std::this_thread::sleep_for(spec.timeout);
+    CommandEnd ended = run(command->wait(EndRule::exit_and_eof));
+    EXPECT_FALSE(ended.timed_out);
+    EXPECT_FALSE(ended.killed_by_us);
+    EXPECT_EQ(ended.exit.status.code(), 4);
+
+    command = start(shell(job.script(5)));
+    job.end(command->pid());
+    EXPECT_EQ(run(command->terminate(Milliseconds(0))), KillOutcome::nothing_left);
+    ended = run(command->wait(EndRule::exit_and_eof));
+    EXPECT_FALSE(ended.killed_by_us);
+    EXPECT_EQ(ended.exit.status.code(), 5);
+
+    command = start(shell(job.script(6)));
+    job.end(command->pid());
+    const Result<> signalled = run(command->signal(SIGTERM, false));
+    ASSERT_FALSE(signalled);
+    EXPECT_EQ(signalled.error().sys_errno, ESRCH);
+    EXPECT_EQ(run(command->wait(EndRule::exit_and_eof)).exit.status.code(), 6);
 }
 
 TEST_F(CommandTest, TheWholeTreeDies) {
