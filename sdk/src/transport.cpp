@@ -6,6 +6,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <stdexcept>
+#include <string>
 
 #include "connection.hpp"
 #include "koyeb/sandbox/errors.hpp"
@@ -18,6 +20,10 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 constexpr std::uint32_t kMaxHead = 64 * 1024;
+
+SandboxServiceError no_http(const std::string& why) {
+    return SandboxServiceError(0, "the sandbox's answer is no HTTP: " + why);
+}
 
 }  // namespace
 
@@ -52,10 +58,15 @@ void HttpExchange::Impl::parse() {
     std::size_t used = 0;
     while (used < received.size() && !parser->is_done()) {
         error_code ec;
-        const std::size_t n = parser->put(asio::buffer(received.data() + used, received.size() - used), ec);
+        std::size_t n = 0;
+        try {
+            n = parser->put(asio::buffer(received.data() + used, received.size() - used), ec);
+        } catch (const std::length_error& error) {  // Beast's, for a field of 64 KiB
+            throw no_http(error.what());
+        }
         used += n;
         if (ec == http::error::need_more) break;
-        if (ec) throw SandboxServiceError(0, "the sandbox's answer is no HTTP: " + ec.message());
+        if (ec) throw no_http(ec.message());
         if (n == 0) break;
     }
     received.erase(0, used);

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <boost/beast/http/basic_parser.hpp>
-#include <boost/beast/http/empty_body.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <cctype>
 #include <charconv>
 #include <cstring>
@@ -138,8 +136,26 @@ bool has_chunked_coding(const Request& request, bool& unsupported) {
     return chunked && !unsupported;
 }
 
+// Hears of all that is parsed, and keeps nothing. Beast's own parser keeps the fields, trailers too, in a
+// container that throws for those of 64 KiB.
+class QuietParser : public http::basic_parser<true> {
+  protected:
+    using View = boost::beast::string_view;
+    using Ec = boost::system::error_code;
+
+    void on_request_impl(http::verb, View, View, int, Ec&) override {}
+    void on_response_impl(int, View, int, Ec&) override {}
+    void on_field_impl(http::field, View, View, Ec&) override {}
+    void on_header_impl(Ec&) override {}
+    void on_body_init_impl(const boost::optional<std::uint64_t>&, Ec&) override {}
+    std::size_t on_body_impl(View, Ec&) override { return 0; }
+    void on_chunk_header_impl(std::uint64_t, View, Ec&) override {}
+    std::size_t on_chunk_body_impl(std::uint64_t, View, Ec&) override { return 0; }
+    void on_finish_impl(Ec&) override {}
+};
+
 // Puts a head into a RequestHead as it is parsed.
-class HeadParser final : public http::basic_parser<true> {
+class HeadParser final : public QuietParser {
   public:
     explicit HeadParser(RequestHead& out) : out_(out) {
         header_limit(kHeadLimit);
@@ -148,9 +164,6 @@ class HeadParser final : public http::basic_parser<true> {
     }
 
   private:
-    using View = boost::beast::string_view;
-    using Ec = boost::system::error_code;
-
     void on_request_impl(http::verb, View method, View target, int version, Ec&) override {
         out_.request.method_text = std::string_view(method);
         out_.target = std::string_view(target);
@@ -160,14 +173,6 @@ class HeadParser final : public http::basic_parser<true> {
     void on_field_impl(http::field, View name, View value, Ec&) override {
         out_.request.headers.emplace_back(lower(name), std::string(value));
     }
-    void on_header_impl(Ec&) override {}
-    void on_finish_impl(Ec&) override {}
-    // There are no responses, and no bodies.
-    void on_response_impl(int, View, int, Ec&) override {}
-    void on_body_init_impl(const boost::optional<std::uint64_t>&, Ec&) override {}
-    std::size_t on_body_impl(View, Ec&) override { return 0; }
-    void on_chunk_header_impl(std::uint64_t, View, Ec&) override {}
-    std::size_t on_chunk_body_impl(std::uint64_t, View, Ec&) override { return 0; }
 
     RequestHead& out_;
 };
@@ -258,35 +263,32 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
     return out;
 }
 
-struct ChunkedBody::Impl {
-    Impl() {
-        parser.body_limit(boost::none);
-        parser.on_chunk_header(on_size);
-        parser.on_chunk_body(callback);
+struct ChunkedBody::Impl final : QuietParser {
+    explicit Impl(std::size_t limit) : trailer_limit(limit) {
+        body_limit(boost::none);
         static constexpr std::string_view kHead = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         boost::system::error_code ec;
-        parser.put(boost::asio::const_buffer(kHead.data(), kHead.size()), ec);
+        put(boost::asio::const_buffer(kHead.data(), kHead.size()), ec);
     }
 
+    void on_chunk_header_impl(std::uint64_t size, View, Ec& ec) override {
+        too_large = announced > most || size > most - announced;
+        if (too_large) ec = http::error::body_limit;
+        if (!too_large) announced += size;
+    }
+    std::size_t on_chunk_body_impl(std::uint64_t, View body, Ec&) override {
+        sink->append(body.data(), body.size());
+        return body.size();
+    }
+
+    const std::size_t trailer_limit;
     std::uint64_t announced = 0;  // by the sizes of all chunks so far; never more than `most`
     std::uint64_t most = 0;
     bool too_large = false;
-    std::function<void(std::uint64_t, boost::beast::string_view, boost::system::error_code&)> on_size =
-        [this](std::uint64_t size, boost::beast::string_view, boost::system::error_code& ec) {
-            too_large = announced > most || size > most - announced;
-            if (too_large) ec = http::error::body_limit;
-            if (!too_large) announced += size;
-        };
     std::string* sink = nullptr;
-    std::function<std::size_t(std::uint64_t, boost::beast::string_view, boost::system::error_code&)>
-        callback = [this](std::uint64_t, boost::beast::string_view body, boost::system::error_code&) {
-            sink->append(body.data(), body.size());
-            return body.size();
-        };
-    http::request_parser<http::empty_body> parser;
 };
 
-ChunkedBody::ChunkedBody() : impl_(std::make_unique<Impl>()) {}
+ChunkedBody::ChunkedBody(std::size_t trailer_limit) : impl_(std::make_unique<Impl>(trailer_limit)) {}
 ChunkedBody::~ChunkedBody() = default;
 
 Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out, std::uint64_t limit) {
@@ -295,25 +297,25 @@ Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out, 
     impl_->sink = &out;
     impl_->most = limit == 0 ? std::numeric_limits<std::uint64_t>::max() : limit;
     std::size_t taken = 0;
-    while (taken < bytes.size() && !impl_->parser.is_done()) {
+    while (taken < bytes.size() && !impl_->is_done()) {
         std::string_view rest = bytes.substr(taken);
         // Beast has seen the line of the last chunk when it comes back to it, and asserts that it, and an
         // empty line, can be there: 5 bytes. After other chunks their CRLF comes first, and it is right.
         if (impl_->announced == 0 && rest.size() < kLastChunk.size() && rest.front() == kLastChunk.front())
             break;
         boost::system::error_code ec;
-        std::size_t count = impl_->parser.put(boost::asio::const_buffer(rest.data(), rest.size()), ec);
+        std::size_t count = impl_->put(boost::asio::const_buffer(rest.data(), rest.size()), ec);
         taken += count;
         if (impl_->too_large) return Error{Errc::too_large, "request body too large", 0};
         if (ec && ec != http::error::need_more) return Error{Errc::invalid_argument, kMalformed, 0};
         // One step of the parser: the last chunk's line and the trailers.
-        if (impl_->parser.is_done() && has_bad_bytes(rest.substr(0, count)))
+        if (impl_->is_done() && (count > impl_->trailer_limit || has_bad_bytes(rest.substr(0, count))))
             return Error{Errc::invalid_argument, kMalformed, 0};
         if (ec == http::error::need_more || count == 0) break;
     }
     return taken;
 }
 
-bool ChunkedBody::done() const { return impl_->parser.is_done(); }
+bool ChunkedBody::done() const { return impl_->is_done(); }
 
 }  // namespace sandbox::net

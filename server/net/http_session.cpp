@@ -229,7 +229,7 @@ void HttpSession::cut() {
 
 Task<> HttpSession::serve_request() {
     body_done_ = !head_.request.chunked && head_.request.content_length.value_or(0) == 0;
-    if (head_.request.chunked) chunked_ = std::make_unique<ChunkedBody>();
+    if (head_.request.chunked) chunked_ = std::make_unique<ChunkedBody>(server_->limits.head_bytes);
     if (!head_.request.keep_alive) close_after_ = true;
     const Clock::time_point started = log::enabled(log::Level::debug) ? Clock::now() : Clock::time_point();
     std::exception_ptr failure;

@@ -79,12 +79,14 @@ function descriptorTargets(pid) {
 // Counts, whenever it is asked, how many of these RawSockets have their other end held by the process. Unlike a
 // difference of openDescriptors() it sees nothing else that the process opens or closes meanwhile.
 export function heldConnections(pid, raws) {
-    const ports = new Set(raws.map((raw) => raw.socket.localPort)); // unknown once a socket is closed
+    const pair = (near, far) => `${near} ${far}`; // of ports: one number may be used towards several others
+    const pairs = new Set(raws.map(({ socket }) => pair(socket.remotePort, socket.localPort))); // unknown once closed
+    const port = (address) => parseInt(address.split(':')[1], 16);
     return () => {
         const inodes = new Set();
         for (const line of (readProc('self', 'net/tcp') + readProc('self', 'net/tcp6')).split('\n')) {
-            const [, , remote, , , , , , , inode] = line.trim().split(/\s+/); // man 5 proc
-            if (inode && ports.has(parseInt(remote.split(':')[1], 16))) inodes.add(`socket:[${inode}]`);
+            const [, local, remote, , , , , , , inode] = line.trim().split(/\s+/); // man 5 proc
+            if (inode && pairs.has(pair(port(local), port(remote)))) inodes.add(`socket:[${inode}]`);
         }
         return descriptorTargets(pid).filter((name) => inodes.has(name)).length;
     };

@@ -323,6 +323,23 @@ TEST(ChunkedBody, BadFraming) {
     }
 }
 
+// However they arrive: whole, they must not pass because the parser finds their end at once, and a field that
+// no container of Beast's would take is no fault of ours.
+TEST(ChunkedBody, TrailersOfBoundedSize) {
+    const std::string last = "2\r\n{}\r\n0\r\n";
+    auto field = [](std::size_t size) { return "X: " + std::string(size, 'a') + "\r\n"; };
+    Fed fed = feed(last + field(60'000) + "\r\n", {});
+    EXPECT_TRUE(fed.ok && fed.done);
+    std::string many;
+    for (int i = 0; i < 50; ++i) many += field(2000);
+    std::string long_name(70'000, 'n');
+    for (const std::string& trailers : {field(65'534), field(70'000), many, long_name + ": x\r\n"}) {
+        fed = feed(last + trailers + "\r\n", {});
+        EXPECT_FALSE(fed.ok) << trailers.size();
+        EXPECT_FALSE(fed.done);
+    }
+}
+
 // Whoever announces too much is told at once, and sizes do not wrap around.
 TEST(ChunkedBody, MoreThanTheLimit) {
     const std::string chunk = "5\r\nhello\r\n";

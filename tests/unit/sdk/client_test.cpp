@@ -144,6 +144,8 @@ TEST(Client, AnAnswerCutAtAnyByteIsAnError) {
 TEST(Client, Garbage) {
     const std::vector<std::string> answers = {
         "garbage\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + std::string(70'000, 'a') +
+            "\r\n\r\n",
         "HTTP/9.9 200 OK\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
