@@ -264,14 +264,18 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
 }
 
 struct ChunkedBody::Impl final : QuietParser {
-    explicit Impl(std::size_t limit) : trailer_limit(limit) {
+    explicit Impl(std::size_t limit) : line_limit(limit) {
         body_limit(boost::none);
         static constexpr std::string_view kHead = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         boost::system::error_code ec;
         put(boost::asio::const_buffer(kHead.data(), kHead.size()), ec);
     }
 
-    void on_chunk_header_impl(std::uint64_t size, View, Ec& ec) override {
+    void on_chunk_header_impl(std::uint64_t size, View extensions, Ec& ec) override {
+        if (extensions.size() > line_limit) {
+            ec = http::error::bad_chunk_extension;
+            return;
+        }
         too_large = announced > most || size > most - announced;
         if (too_large) ec = http::error::body_limit;
         if (!too_large) announced += size;
@@ -281,14 +285,14 @@ struct ChunkedBody::Impl final : QuietParser {
         return body.size();
     }
 
-    const std::size_t trailer_limit;
+    const std::size_t line_limit;
     std::uint64_t announced = 0;  // by the sizes of all chunks so far; never more than `most`
     std::uint64_t most = 0;
     bool too_large = false;
     std::string* sink = nullptr;
 };
 
-ChunkedBody::ChunkedBody(std::size_t trailer_limit) : impl_(std::make_unique<Impl>(trailer_limit)) {}
+ChunkedBody::ChunkedBody(std::size_t line_limit) : impl_(std::make_unique<Impl>(line_limit)) {}
 ChunkedBody::~ChunkedBody() = default;
 
 Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out, std::uint64_t limit) {
@@ -309,7 +313,7 @@ Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out, 
         if (impl_->too_large) return Error{Errc::too_large, "request body too large", 0};
         if (ec && ec != http::error::need_more) return Error{Errc::invalid_argument, kMalformed, 0};
         // One step of the parser: the last chunk's line and the trailers.
-        if (impl_->is_done() && (count > impl_->trailer_limit || has_bad_bytes(rest.substr(0, count))))
+        if (impl_->is_done() && (count > impl_->line_limit || has_bad_bytes(rest.substr(0, count))))
             return Error{Errc::invalid_argument, kMalformed, 0};
         if (ec == http::error::need_more || count == 0) break;
     }

@@ -34,8 +34,9 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
 // Decodes the body of a "Transfer-Encoding: chunked" request.
 class ChunkedBody {
   public:
-    // The line of the last chunk and the trailers may be `trailer_limit` bytes together.
-    explicit ChunkedBody(std::size_t trailer_limit = 64 * 1024);
+    // The extensions of a chunk may be `line_limit` bytes, and so may the last chunk's line with the
+    // trailers: however they arrive.
+    explicit ChunkedBody(std::size_t line_limit = 64 * 1024);
     ~ChunkedBody();
 
     // Takes what it can of `bytes`, appends decoded content to `out`, and returns how much was taken; done()

@@ -325,6 +325,16 @@ TEST(ChunkedBody, BadFraming) {
 
 // However they arrive: whole, they must not pass because the parser finds their end at once, and a field that
 // no container of Beast's would take is no fault of ours.
+TEST(ChunkedBody, ExtensionsOfBoundedSize) {
+    auto wire = [](std::size_t size) { return "2;" + std::string(size, 'a') + "\r\n{}\r\n0\r\n\r\n"; };
+    Fed fed = feed(wire(60'000), {});
+    EXPECT_TRUE(fed.ok && fed.done);
+    EXPECT_EQ(fed.body, "{}");
+    fed = feed(wire(66'000), {});
+    EXPECT_FALSE(fed.ok);
+    EXPECT_EQ(fed.body, "");
+}
+
 TEST(ChunkedBody, TrailersOfBoundedSize) {
     const std::string last = "2\r\n{}\r\n0\r\n";
     auto field = [](std::size_t size) { return "X: " + std::string(size, 'a') + "\r\n"; };
