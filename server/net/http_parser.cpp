@@ -317,6 +317,9 @@ Result<std::size_t> ChunkedBody::feed(std::string_view bytes, std::string& out, 
             return Error{Errc::invalid_argument, kMalformed, 0};
         if (ec == http::error::need_more || count == 0) break;
     }
+    // What is left is a line or trailers that go on.
+    if (bytes.size() - taken > impl_->line_limit && !impl_->is_done())
+        return Error{Errc::invalid_argument, kMalformed, 0};
     return taken;
 }
 

@@ -35,7 +35,7 @@ boost::system::result<RequestHead, BadRequest> parse_head(std::string_view head)
 class ChunkedBody {
   public:
     // The extensions of a chunk may be `line_limit` bytes, and so may the last chunk's line with the
-    // trailers: however they arrive.
+    // trailers: however they arrive. More of them is bad framing also while they go on.
     explicit ChunkedBody(std::size_t line_limit = 64 * 1024);
     ~ChunkedBody();
 

@@ -53,8 +53,6 @@ Task<Result<std::string_view>> HttpSession::next_of_body() {
             body_done_ = chunked_->done();
             if (!decoded_.empty() || body_done_) co_return std::string_view(decoded_);
         }
-        if (in_.size() > server_->limits.head_bytes)
-            co_return Error{Errc::invalid_argument, "malformed chunked body", 0};
         deadline_ = Clock::now() + body_time_;
         if (!co_await fill()) co_return Error{Errc::cancelled, "client is gone", 0};
     }

@@ -36,6 +36,12 @@ inline ExitStatus wait_for(pid_t pid) {
     return ExitStatus(status);
 }
 
+// Until it has ended; its status is left to who reaps it. False: it is no child of ours, or reaped already.
+inline bool await_end(pid_t pid) {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) == 0;
+}
+
 inline std::string read_to_end(int fd) {
     std::string out;
     char buffer[4096];

@@ -333,6 +333,11 @@ TEST(ChunkedBody, ExtensionsOfBoundedSize) {
     fed = feed(wire(66'000), {});
     EXPECT_FALSE(fed.ok);
     EXPECT_EQ(fed.body, "");
+    EXPECT_TRUE(feed("2;" + std::string(60'000, 'a'), {}).ok) << "it may still end";
+    EXPECT_FALSE(feed("2;" + std::string(66'000, 'a'), {}).ok);
+    EXPECT_FALSE(feed(wire(66'000), {1000, 30'000, 66'000}).ok);
+    const std::string next(100'000, 'n');
+    EXPECT_TRUE(feed(wire(1000) + next, {}).done) << "what follows the end is not its concern";
 }
 
 TEST(ChunkedBody, TrailersOfBoundedSize) {

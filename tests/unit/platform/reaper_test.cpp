@@ -77,8 +77,7 @@ TEST_F(ReaperTest, AChildThatEndedBeforeItWasWatched) {
         reaper_.begin_spawn();
         auto pid = spawn(shell("exit 9"));
         ASSERT_TRUE(pid);
-        siginfo_t info{};
-        ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(*pid), &info, WEXITED | WNOWAIT), 0);
+        ASSERT_TRUE(test::await_end(*pid));
         if (sweep_between) reaper_.sweep();
         int code = -1;
         reaper_.watch(*pid, [&](const ExitRecord& record) { code = record.status.code(); });
@@ -127,8 +126,7 @@ TEST_F(ReaperTest, AmongManyChildrenAllAreToldThoughOneSignalStandsForThem) {
         reaper_.begin_spawn();
         auto pid = spawn(shell("exit 3"));
         ASSERT_TRUE(pid);
-        siginfo_t info{};
-        ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(*pid), &info, WEXITED | WNOWAIT), 0);
+        ASSERT_TRUE(test::await_end(*pid));
         reaper_.watch(*pid, [&](const ExitRecord& record) { ended += record.status.code() == 3; });
     }
     for (pid_t none : {pid_t{0}, pid_t{-1}}) reaper_.look_at(none);
@@ -240,8 +238,7 @@ class RecycledNumberTest : public ReaperTest {
         reaper_.begin_spawn();
         auto orphan = spawn(shell("exit 55"));
         EXPECT_TRUE(orphan);
-        siginfo_t info{};
-        ::waitid(P_PID, static_cast<id_t>(*orphan), &info, WEXITED | WNOWAIT);
+        EXPECT_TRUE(test::await_end(*orphan));
         reaper_.sweep();
         auto child = spawn_with_number(shell(script), *orphan);
         if (child) {
@@ -268,8 +265,7 @@ TEST_F(RecycledNumberTest, ALivingChildIsNotMistakenForTheOrphan) {
 
 TEST_F(RecycledNumberTest, AChildThatEndedUnsweptIsNotMistakenForTheOrphan) {
     if (!recycle("exit 66")) GTEST_SKIP() << "the next process number cannot be chosen here";
-    siginfo_t info{};
-    ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT), 0);
+    ASSERT_TRUE(test::await_end(pid_));
     std::optional<ExitStatus> end;
     reaper_.watch(pid_, [&](const ExitRecord& record) { end = record.status; });
     EXPECT_FALSE(end);
@@ -281,8 +277,7 @@ TEST_F(RecycledNumberTest, AChildThatEndedUnsweptIsNotMistakenForTheOrphan) {
 
 TEST_F(RecycledNumberTest, AChildThatWasSweptTooIsTheLaterOne) {
     if (!recycle("exit 66")) GTEST_SKIP() << "the next process number cannot be chosen here";
-    siginfo_t info{};
-    ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT), 0);
+    ASSERT_TRUE(test::await_end(pid_));
     reaper_.sweep();
     std::optional<ExitStatus> end;
     reaper_.watch(pid_, [&](const ExitRecord& record) { end = record.status; });

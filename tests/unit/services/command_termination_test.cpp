@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include <fstream>
 #include <string>
 #include <thread>
 
+#include "support/child.hpp"
 #include "support/command_fixture.hpp"
 #include "support/folder.hpp"
 
@@ -45,8 +45,7 @@ class EndsUnseen {
     }
     void end(pid_t pid) const {
         { std::ofstream(fifo_) << "go\n"; }
-        siginfo_t info{};
-        ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+        ASSERT_TRUE(test::await_end(pid));
     }
 
   private:
