@@ -33,7 +33,7 @@ RestReply<Opened> open_file(const Caller& caller, const std::string& path) {
         if (error == EISDIR) return RestError{400, "path '" + opened.path + "' is a directory"};
         if (file.error().code == Errc::not_found)
             return RestError{404, "path '" + opened.path + "' does not exist"};
-        return RestError{file.error().code == Errc::invalid_argument ? 400 : 500, file.error().message};
+        return RestError{500, file.error().message};
     }
     opened.file = std::move(*file);
     opened.first_bytes.resize(kSniffed);

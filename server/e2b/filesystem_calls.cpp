@@ -128,8 +128,8 @@ namespace {
 
 // Runs work(PathContext) -> Reply<std::string> on a file thread for the path of the request.
 template <class Work>
-Task<Reply<std::string>> with_path(const UnaryCall& call, std::string_view name, Work work) {
-    Reply<std::string> path = call.message.text(name);
+Task<Reply<std::string>> with_path(UnaryCall& call, std::string_view name, Work work) {
+    Reply<std::string> path = call.message->text(name);
     if (!path) co_return path.error();
     Caller caller = rpc_caller(call.http, call.context.settings);
     auto job = [&]() -> Reply<std::string> {
@@ -142,25 +142,25 @@ Task<Reply<std::string>> with_path(const UnaryCall& call, std::string_view name,
 
 }  // namespace
 
-Task<Reply<std::string>> stat_path(const UnaryCall& call) {
+Task<Reply<std::string>> stat_path(UnaryCall& call) {
     auto work = [](const PathContext& at, const Caller& caller) { return entry_answer(at.path, caller); };
     return with_path(call, "path", work);
 }
 
-Task<Reply<std::string>> make_dir(const UnaryCall& call) {
+Task<Reply<std::string>> make_dir(UnaryCall& call) {
     auto work = [](const PathContext& at, const Caller& caller) {
         return make_directory(at.path, at.user, caller);
     };
     return with_path(call, "path", work);
 }
 
-Task<Reply<std::string>> remove_path(const UnaryCall& call) {
+Task<Reply<std::string>> remove_path(UnaryCall& call) {
     auto work = [](const PathContext& at, const Caller&) { return remove_entry(at.path); };
     return with_path(call, "path", work);
 }
 
-Task<Reply<std::string>> move_path(const UnaryCall& call) {
-    Reply<std::string> destination = call.message.text("destination");
+Task<Reply<std::string>> move_path(UnaryCall& call) {
+    Reply<std::string> destination = call.message->text("destination");
     if (!destination) co_return destination.error();
     std::string to = std::move(*destination);
     auto work = [&to](const PathContext& at, const Caller& caller) -> Reply<std::string> {
@@ -171,8 +171,8 @@ Task<Reply<std::string>> move_path(const UnaryCall& call) {
     co_return co_await with_path(call, "source", work);
 }
 
-Task<Reply<std::string>> list_dir(const UnaryCall& call) {
-    Reply<std::int64_t> depth = call.message.integer("depth");
+Task<Reply<std::string>> list_dir(UnaryCall& call) {
+    Reply<std::int64_t> depth = call.message->integer("depth");
     if (!depth) co_return depth.error();
     if (*depth < 0 || *depth > UINT32_MAX) {
         co_return ConnectError{Code::invalid_argument, "depth is out of range"};

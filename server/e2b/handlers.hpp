@@ -11,22 +11,22 @@ namespace sandbox::e2b {
 Task<> handle_start(net::Exchange& exchange, Context& context);
 Task<> handle_connect(net::Exchange& exchange, Context& context);
 Task<> handle_stream_input(net::Exchange& exchange, Context& context);
-Task<Reply<std::string>> list_processes(const UnaryCall& call);
-Task<Reply<std::string>> send_input(const UnaryCall& call);
-Task<Reply<std::string>> close_stdin(const UnaryCall& call);
-Task<Reply<std::string>> send_signal(const UnaryCall& call);
-Task<Reply<std::string>> update_process(const UnaryCall& call);
+Task<Reply<std::string>> list_processes(UnaryCall& call);
+Task<Reply<std::string>> send_input(UnaryCall& call);
+Task<Reply<std::string>> close_stdin(UnaryCall& call);
+Task<Reply<std::string>> send_signal(UnaryCall& call);
+Task<Reply<std::string>> update_process(UnaryCall& call);
 
 // filesystem.Filesystem
-Task<Reply<std::string>> stat_path(const UnaryCall& call);
-Task<Reply<std::string>> make_dir(const UnaryCall& call);
-Task<Reply<std::string>> move_path(const UnaryCall& call);
-Task<Reply<std::string>> list_dir(const UnaryCall& call);
-Task<Reply<std::string>> remove_path(const UnaryCall& call);
+Task<Reply<std::string>> stat_path(UnaryCall& call);
+Task<Reply<std::string>> make_dir(UnaryCall& call);
+Task<Reply<std::string>> move_path(UnaryCall& call);
+Task<Reply<std::string>> list_dir(UnaryCall& call);
+Task<Reply<std::string>> remove_path(UnaryCall& call);
 Task<> handle_watch_dir(net::Exchange& exchange, Context& context);
-Task<Reply<std::string>> create_watcher(const UnaryCall& call);
-Task<Reply<std::string>> get_watcher_events(const UnaryCall& call);
-Task<Reply<std::string>> remove_watcher(const UnaryCall& call);
+Task<Reply<std::string>> create_watcher(UnaryCall& call);
+Task<Reply<std::string>> get_watcher_events(UnaryCall& call);
+Task<Reply<std::string>> remove_watcher(UnaryCall& call);
 
 // plain HTTP
 Task<> handle_files(net::Exchange& exchange, Context& context);  // GET downloads, POST uploads

@@ -12,6 +12,7 @@ namespace {
 
 // Clients look for the process right after SIGKILL was answered; it ends at once unless the kernel holds it.
 constexpr Milliseconds kKillPatience{1000};
+constexpr std::size_t kInputInMemory = 256 * 1024;  // of one call
 
 void write_process(JsonWriter& writer, const ManagedProcess& process) {
     const CommandSpec& spec = process.spec();
@@ -32,22 +33,42 @@ ConnectError input_error(std::string_view stream, std::string_view why) {
     return {Code::internal, "error writing to " + std::string(stream) + ": " + std::string(why)};
 }
 
-// {"stdin":…} or {"pty":…}
-Task<Reply<>> write_input(std::shared_ptr<ManagedProcess> process, const Message& request) {
+// The bytes of {"stdin":…} or {"pty":…}, where `process` takes them.
+Reply<std::string> parse_input(const ManagedProcess& process, const Message& request) {
     Reply<std::unique_ptr<Message>> input = request.message("input");
-    if (!input) co_return input.error();
+    if (!input) return input.error();
     bool to_stdin = *input && (*input)->has("stdin");
     bool to_pty = *input && (*input)->has("pty");
-    if (!to_stdin && !to_pty) co_return ConnectError{Code::unimplemented, "invalid input type"};
+    if (!to_stdin && !to_pty) return ConnectError{Code::unimplemented, "invalid input type"};
     Reply<std::string> bytes = (*input)->bytes(to_stdin ? "stdin" : "pty");
+    if (!bytes) return bytes.error();
+    if (to_pty && !process.spec().pty) return input_error("tty", "tty not assigned to process");
+    if (to_stdin && process.spec().pty) return input_error("stdin", "tty assigned to process");
+    if (to_stdin && !process.command().stdin_open())
+        return input_error("stdin", "stdin not enabled or closed");
+    return bytes;
+}
+
+// A process need not read for as long as it likes, so what waits for it is not kept in memory. `request` goes
+// as soon as its bytes are known.
+Task<Reply<>> write_input(Context& context, std::shared_ptr<ManagedProcess> process,
+                          std::unique_ptr<Message> request) {
+    Reply<std::string> bytes = parse_input(*process, *request);
+    request.reset();
     if (!bytes) co_return bytes.error();
-    Command& command = process->command();
-    if (to_pty && !process->spec().pty) co_return input_error("tty", "tty not assigned to process");
-    if (to_stdin && process->spec().pty) co_return input_error("stdin", "tty assigned to process");
-    if (to_stdin && !command.stdin_open()) co_return input_error("stdin", "stdin not enabled or closed");
     if (bytes->empty()) co_return Reply<>();
-    Result<> written = co_await command.write_stdin(std::move(*bytes));
-    if (!written) co_return input_error(to_stdin ? "stdin" : "tty", written.error().message);
+    const char* stream = process->spec().pty ? "tty" : "stdin";
+    if (bytes->size() <= kInputInMemory) {
+        Result<> written = co_await process->command().write_stdin(std::move(*bytes));
+        if (!written) co_return input_error(stream, written.error().message);
+        co_return Reply<>();
+    }
+    Spool spool(context.file_pool, context.spill_dir, kInputInMemory);
+    std::uint64_t done = 0;
+    Result<> written = co_await spool.append(*bytes);
+    std::string().swap(*bytes);
+    if (written) written = co_await process->command().write_stdin(spool, done);
+    if (!written) co_return input_error(stream, written.error().message);
     co_return Reply<>();
 }
 
@@ -55,7 +76,7 @@ constexpr const char* kEmpty = "{}";
 
 }  // namespace
 
-Task<Reply<std::string>> list_processes(const UnaryCall& call) {
+Task<Reply<std::string>> list_processes(UnaryCall& call) {
     std::string body;
     JsonWriter writer(body);
     writer.begin_object().key("processes").begin_array();
@@ -67,16 +88,16 @@ Task<Reply<std::string>> list_processes(const UnaryCall& call) {
     co_return body;
 }
 
-Task<Reply<std::string>> send_input(const UnaryCall& call) {
-    auto process = find_process(call.context.processes, call.message, Lookup::running);
+Task<Reply<std::string>> send_input(UnaryCall& call) {
+    auto process = find_process(call.context.processes, *call.message, Lookup::running);
     if (!process) co_return process.error();
-    Reply<> written = co_await write_input(*process, call.message);
+    Reply<> written = co_await write_input(call.context, *process, std::move(call.message));
     if (!written) co_return written.error();
     co_return kEmpty;
 }
 
-Task<Reply<std::string>> close_stdin(const UnaryCall& call) {
-    auto process = find_process(call.context.processes, call.message, Lookup::running);
+Task<Reply<std::string>> close_stdin(UnaryCall& call) {
+    auto process = find_process(call.context.processes, *call.message, Lookup::running);
     if (!process) co_return process.error();
     if ((*process)->spec().pty) {
         co_return ConnectError{Code::unknown,
@@ -89,10 +110,10 @@ Task<Reply<std::string>> close_stdin(const UnaryCall& call) {
     co_return kEmpty;
 }
 
-Task<Reply<std::string>> send_signal(const UnaryCall& call) {
-    auto found = find_process(call.context.processes, call.message, Lookup::running);
+Task<Reply<std::string>> send_signal(UnaryCall& call) {
+    auto found = find_process(call.context.processes, *call.message, Lookup::running);
     if (!found) co_return found.error();
-    Reply<std::string> name = call.message.name_or_number("signal");
+    Reply<std::string> name = call.message->name_or_number("signal");
     if (!name) co_return name.error();
     int signal = 0;
     if (*name == "SIGNAL_SIGKILL" || *name == "9") signal = SIGKILL;
@@ -117,10 +138,10 @@ Task<Reply<std::string>> send_signal(const UnaryCall& call) {
     co_return kEmpty;
 }
 
-Task<Reply<std::string>> update_process(const UnaryCall& call) {
-    auto process = find_process(call.context.processes, call.message, Lookup::running);
+Task<Reply<std::string>> update_process(UnaryCall& call) {
+    auto process = find_process(call.context.processes, *call.message, Lookup::running);
     if (!process) co_return process.error();
-    Reply<std::unique_ptr<Message>> pty = call.message.message("pty");
+    Reply<std::unique_ptr<Message>> pty = call.message->message("pty");
     if (!pty) co_return pty.error();
     if (!*pty) co_return kEmpty;
     Reply<std::optional<PtySize>> size = parse_pty_size(**pty);
@@ -157,6 +178,7 @@ Task<Reply<>> run_stream_input(net::Exchange& exchange, Context& context) {
             }
             Reply<std::unique_ptr<Message>> message = Message::parse((*envelope)->payload);
             if (!message) co_return message.error();
+            std::string().swap((*envelope)->payload);
             Reply<std::unique_ptr<Message>> start = (*message)->message("start");
             Reply<std::unique_ptr<Message>> data = (*message)->message("data");
             if (!start || !data) co_return !start ? start.error() : data.error();
@@ -166,7 +188,8 @@ Task<Reply<>> run_stream_input(net::Exchange& exchange, Context& context) {
                 process = *found;
             } else if (*data) {
                 if (!process) co_return ConnectError{Code::invalid_argument, "data before start"};
-                Reply<> written = co_await write_input(process, **data);
+                message->reset();
+                Reply<> written = co_await write_input(context, process, std::move(*data));
                 if (!written) co_return written.error();
             } else if (!(*message)->has("keepalive")) {
                 co_return ConnectError{Code::unimplemented, "invalid event type"};

@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+
 #include "e2b/handlers.hpp"
 #include "e2b/process_events.hpp"
 #include "e2b/process_lookup.hpp"
@@ -152,6 +154,8 @@ CommandSpec told_by_shell(const CommandSpec& spec) {
 }
 
 ConnectError start_error(const CommandError& error) {
+    // No retry helps, as resource_exhausted would have it.
+    if (error.error.sys_errno == E2BIG) return {Code::invalid_argument, error.error.message};
     switch (error.kind) {
         case CommandError::Kind::bad_cwd:
             return {Code::invalid_argument, error.error.message};
@@ -185,7 +189,8 @@ Task<> handle_start(net::Exchange& exchange, Context& context) {
     CommandSpec spec = call->spec;
     std::optional<CommandSpec> told = call->asked;
     auto started = co_await context.processes.start(std::move(spec), Dialect::envd, call->tag, hub, told);
-    if (!started && started.error().kind == CommandError::Kind::not_started) {
+    const bool not_executed = !started && started.error().kind == CommandError::Kind::not_started;
+    if (not_executed && started.error().error.sys_errno != E2BIG) {
         CommandSpec through = told_by_shell(call->spec);
         started = co_await context.processes.start(std::move(through), Dialect::envd, call->tag, hub, told);
     }

@@ -58,7 +58,7 @@ Task<Reply<std::string>> run_unary(net::Exchange& exchange, Context& context, Un
     Reply<std::unique_ptr<Message>> message = Message::parse(*body);
     if (!message) co_return message.error();
     std::string().swap(*body);
-    UnaryCall call{context, exchange.request(), **message};
+    UnaryCall call{context, exchange.request(), std::move(*message)};
     co_return co_await handler(call);
 }
 

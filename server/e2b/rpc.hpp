@@ -18,10 +18,10 @@ inline constexpr std::size_t kMaxMessage = std::size_t{64} << 20U;
 struct UnaryCall {
     Context& context;
     const net::Request& http;
-    const Message& message;
+    std::unique_ptr<Message> message;  // may be let go of, by who waits with what was in it
 };
 // Returns the answer's JSON. The call lives as long as the task.
-using UnaryHandler = Task<Reply<std::string>> (*)(const UnaryCall& call);
+using UnaryHandler = Task<Reply<std::string>> (*)(UnaryCall& call);
 
 // Reads the request, runs the handler and answers.
 Task<> serve_unary(net::Exchange& exchange, Context& context, UnaryHandler handler);

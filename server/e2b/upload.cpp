@@ -1,5 +1,6 @@
 // POST /files and /files/compose.
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json_writer.hpp"
@@ -246,8 +247,14 @@ RestReply<std::string> compose(const Caller& caller, const std::vector<std::stri
     files::WriteOptions options = write_options(caller, *user, metadata);
     Result<files::WriteOutcome> written = files::write_file(*target, options, content);
     if (!written) return write_error(written.error(), *target);
+    // A source may be the destination by another name: through a link, or with a "." in it.
+    struct stat made {};
+    const bool there = ::stat(target->c_str(), &made) == 0;
     for (const std::string& path : paths) {
-        if (path == *target) continue;
+        struct stat source {};
+        if (there && ::lstat(path.c_str(), &source) == 0 && source.st_ino == made.st_ino &&
+            source.st_dev == made.st_dev)
+            continue;
         Result<> removed = files::delete_file(path);
         if (!removed && removed.error().code != Errc::not_found)
             return RestError{500, removed.error().message};

@@ -4,15 +4,15 @@
 
 #include "base/base64.hpp"
 #include "base/url.hpp"
+#include "services/auth.hpp"
 
 namespace sandbox::e2b {
 namespace {
 
 std::optional<std::string> basic_user(const net::Request& request) {
-    static constexpr std::string_view kScheme = "Basic ";
-    const std::string* header = request.header("authorization");
-    if (header == nullptr || !header->starts_with(kScheme)) return std::nullopt;
-    Result<std::string> decoded = base64_decode(std::string_view(*header).substr(kScheme.size()));
+    auto encoded = credentials(request.header("authorization"), "basic");
+    if (!encoded) return std::nullopt;
+    Result<std::string> decoded = base64_decode(*encoded);
     if (!decoded) return std::nullopt;
     return decoded->substr(0, decoded->find(':'));
 }

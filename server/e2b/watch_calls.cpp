@@ -117,7 +117,7 @@ class StreamEntry {
     FileWatch* watch_;
 };
 
-Reply<std::string> watcher_id(const UnaryCall& call) { return call.message.text("watcherId"); }
+Reply<std::string> watcher_id(UnaryCall& call) { return call.message->text("watcherId"); }
 
 ConnectError no_watcher(const std::string& id) {
     return {Code::not_found, "watcher with id " + id + " not found"};
@@ -170,8 +170,8 @@ Task<> handle_watch_dir(net::Exchange& exchange, Context& context) {
     co_await end_stream(exchange, std::move(error));
 }
 
-Task<Reply<std::string>> create_watcher(const UnaryCall& call) {
-    auto watch = co_await open_watch(call.context, call.http, call.message);
+Task<Reply<std::string>> create_watcher(UnaryCall& call) {
+    auto watch = co_await open_watch(call.context, call.http, *call.message);
     if (!watch) co_return watch.error();
     std::string id = "w" + uuid_v4();
     call.context.watchers.add_polled(id, std::move(*watch));
@@ -180,7 +180,7 @@ Task<Reply<std::string>> create_watcher(const UnaryCall& call) {
     co_return body;
 }
 
-Task<Reply<std::string>> get_watcher_events(const UnaryCall& call) {
+Task<Reply<std::string>> get_watcher_events(UnaryCall& call) {
     Reply<std::string> id = watcher_id(call);
     if (!id) co_return id.error();
     auto found = call.context.watchers.polled.find(*id);
@@ -202,7 +202,7 @@ Task<Reply<std::string>> get_watcher_events(const UnaryCall& call) {
     co_return co_await call.context.file_pool.run(job);
 }
 
-Task<Reply<std::string>> remove_watcher(const UnaryCall& call) {
+Task<Reply<std::string>> remove_watcher(UnaryCall& call) {
     Reply<std::string> id = watcher_id(call);
     if (!id) co_return id.error();
     if (call.context.watchers.polled.erase(*id) == 0) co_return no_watcher(*id);

@@ -23,7 +23,6 @@ class SpoolQueue {
     // empty. Off the loop unless they are in memory.
     Task<Result<std::size_t>> take(std::span<char> out);
 
-    std::uint64_t appended() const { return appended_; }
     std::uint64_t size() const { return appended_ - taken_; }
 
   private:

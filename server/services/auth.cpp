@@ -115,13 +115,19 @@ Task<AuthVerdict> Auth::claim(std::string token) {
     co_return AuthVerdict::allowed;
 }
 
-std::optional<std::string> bearer_token(const std::string* authorization) {
-    static constexpr std::string_view kScheme = "bearer ";
-    if (authorization == nullptr || authorization->size() <= kScheme.size()) return std::nullopt;
-    for (std::size_t i = 0; i < kScheme.size(); ++i) {
-        if (std::tolower(static_cast<unsigned char>((*authorization)[i])) != kScheme[i]) return std::nullopt;
+std::optional<std::string_view> credentials(const std::string* authorization, std::string_view scheme) {
+    if (authorization == nullptr || authorization->size() <= scheme.size() + 1) return std::nullopt;
+    for (std::size_t i = 0; i < scheme.size(); ++i) {
+        if (std::tolower(static_cast<unsigned char>((*authorization)[i])) != scheme[i]) return std::nullopt;
     }
-    std::string token = authorization->substr(kScheme.size());
+    if ((*authorization)[scheme.size()] != ' ') return std::nullopt;
+    return std::string_view(*authorization).substr(scheme.size() + 1);
+}
+
+std::optional<std::string> bearer_token(const std::string* authorization) {
+    std::optional<std::string_view> given = credentials(authorization, "bearer");
+    if (!given) return std::nullopt;
+    std::string token(*given);
     // A token with blanks around it would be trimmed when it is read back after a restart, and lock its owner
     // out.
     if (trimmed(token) != token) return std::nullopt;

@@ -68,7 +68,7 @@ std::chrono::system_clock::time_point Command::started_at() const { return impl_
 bool Command::has_exited() const { return impl_->exit.has_value(); }
 std::uint64_t Command::bytes_out(StreamId stream) const { return impl_->stream(stream).bytes; }
 bool Command::has_pty() const { return impl_->terminal_fd >= 0; }
-bool Command::stdin_open() const { return impl_->input && impl_->input->is_open(); }
+bool Command::stdin_open() const { return impl_->input && impl_->input->is_open() && !impl_->input_ending; }
 
 void Command::on_exit(const ExitRecord& record) {
     impl_->exit = record;

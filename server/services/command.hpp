@@ -178,8 +178,9 @@ class Command : public std::enable_shared_from_this<Command> {
     // wake_stdin_writers() was called, the rest is left out and the error is cancelled.
     Task<Result<>> write_stdin(Spool& bytes, std::uint64_t& done, const bool* give_up = nullptr);
     void wake_stdin_writers();
-    // Ends stdin: the command reads end of file. Not for a terminal. Stdin ends by itself when the leader has
-    // ended, the pipes are at their end and nobody reads it.
+    // Ends stdin: the command reads end of file, behind what is still being written. Nothing more is
+    // accepted. Not for a terminal. Stdin ends by itself when the leader has ended, the pipes are at their
+    // end and nobody reads it.
     Result<> close_stdin();
     Result<> resize(PtySize size);
 
@@ -200,6 +201,7 @@ class Command : public std::enable_shared_from_this<Command> {
     Task<> run_termination(std::shared_ptr<Command> self);
     Task<Result<>> take_input(const bool* give_up);
     void give_input_back(const Result<>& written);
+    void leave_input();
     CommandEnd end_record() const;
     void on_exit(const ExitRecord& record);
     // Whether the leader has, as the kernel knows it now.

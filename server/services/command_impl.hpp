@@ -107,7 +107,7 @@ struct Command::Impl {
     }
     // Closes a pipe that nobody can read any more: ended commands are kept, and theirs would be, too.
     void let_go_of_input() {
-        if (!exit || !all_at_end() || !input || input_busy || terminal_fd >= 0) return;
+        if (!exit || !all_at_end() || !input || input_writers > 0 || terminal_fd >= 0) return;
         if (!input->has_reader()) input->close();
     }
     // Whether somebody could still write. When nobody can, the end is sure to come, however late we look.
@@ -133,7 +133,9 @@ struct Command::Impl {
     unsigned tree_jobs = 0;  // on the work pool, with `cgroup`
     std::array<OutputStream, 3> streams;
     std::unique_ptr<WriteEnd> input;
-    bool input_busy = false;  // a writer has its turn
+    bool input_busy = false;     // a writer has its turn
+    unsigned input_writers = 0;  // with those who wait for theirs
+    bool input_ending = false;   // it is closed behind the last of them
     int terminal_fd = -1;
     Event changed;
     Timer timeout_timer;

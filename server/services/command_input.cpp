@@ -16,11 +16,24 @@ bool given_up(const bool* give_up) { return give_up != nullptr && *give_up; }
 // Writers take turns, so that none is torn.
 Task<Result<>> Command::take_input(const bool* give_up) {
     Impl& impl = *impl_;
+    const Error not_open{Errc::failed_precondition, "stdin is not open", EPIPE};
+    if (!stdin_open()) co_return not_open;
+    ++impl.input_writers;
     while (impl.input_busy && !given_up(give_up)) co_await impl.changed.wait();
-    if (given_up(give_up)) co_return Error{Errc::cancelled, "write given up", ECANCELED};
-    if (!stdin_open()) co_return Error{Errc::failed_precondition, "stdin is not open", EPIPE};
+    std::optional<Error> refused;
+    if (!impl.input || !impl.input->is_open()) refused = not_open;
+    if (given_up(give_up)) refused = Error{Errc::cancelled, "write given up", ECANCELED};
+    if (refused) {
+        leave_input();
+        co_return *refused;
+    }
     impl.input_busy = true;
     co_return Result<>();
+}
+
+void Command::leave_input() {
+    Impl& impl = *impl_;
+    if (--impl.input_writers == 0 && impl.input_ending && impl.input) impl.input->close();
 }
 
 void Command::give_input_back(const Result<>& written) {
@@ -28,6 +41,7 @@ void Command::give_input_back(const Result<>& written) {
     impl.input_busy = false;
     bool broken = !written && written.error().sys_errno == EPIPE;
     if (broken && impl.input && impl.terminal_fd < 0) impl.input->close();
+    leave_input();
     impl.changed.notify();
 }
 
@@ -49,7 +63,7 @@ Task<Result<>> Command::write_stdin(Spool& bytes, std::uint64_t& done, const boo
         Result<std::size_t> count = co_await bytes.read(done, chunk);
         if (!count) {
             written = count.error();
-        } else if (!stdin_open()) {
+        } else if (!impl_->input) {
             written = sys_error("write", EPIPE);
         } else {
             std::string_view piece = std::string_view(chunk).substr(0, *count);
@@ -69,7 +83,8 @@ void Command::wake_stdin_writers() {
 Result<> Command::close_stdin() {
     if (has_pty())
         return Error{Errc::failed_precondition, "a terminal has no end of input; send Ctrl-D (0x04)", 0};
-    if (impl_->input) impl_->input->close();
+    impl_->input_ending = true;
+    if (impl_->input && impl_->input_writers == 0) impl_->input->close();
     return Result<>();
 }
 

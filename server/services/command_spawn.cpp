@@ -26,12 +26,17 @@ namespace {
 
 // The kernel refuses a single argument or variable of this size (MAX_ARG_STRLEN, execve(2)).
 constexpr std::size_t kMaxExecString = 128 * 1024;
+constexpr const char* kScriptFromFile = ". /proc/self/fd/3";
 constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 using Variables = std::vector<std::pair<std::string, std::string>>;
 
 CommandError not_started(Error error) {
     return CommandError{CommandError::Kind::not_started, std::move(error)};
+}
+
+CommandError has_nul() {
+    return not_started({Errc::invalid_argument, "exec: argument contains NUL", EINVAL});
 }
 
 // Variables in the order of first appearance, the last value of each.
@@ -81,6 +86,17 @@ std::string shell_quoted(std::string_view text) {
     }
     quoted += '\'';
     return quoted;
+}
+
+// Which of `args` is a shell's script: what follows -c, or options with it such as -lc.
+std::optional<std::size_t> script_argument(const std::vector<std::string>& args) {
+    static constexpr std::string_view kShells[] = {"sh", "ash", "bash", "dash", "ksh", "zsh"};
+    const std::string_view name = std::string_view(args[0]).substr(args[0].rfind('/') + 1);  // npos + 1 is 0
+    if (std::find(std::begin(kShells), std::end(kShells), name) == std::end(kShells)) return std::nullopt;
+    for (std::size_t i = 1; i + 1 < args.size() && args[i].size() > 1 && args[i][0] == '-'; ++i) {
+        if (args[i][1] != '-' && args[i].ends_with('c')) return i + 1;
+    }
+    return std::nullopt;
 }
 
 // A script too long for an argument, as a file without a name that the shell gets as descriptor 3.
@@ -270,14 +286,12 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
         if (spec.shell_command.size() < kMaxExecString && oversized.empty()) {
             child.argv = {"sh", "-c", spec.shell_command};
         } else {
-            if (spec.shell_command.find('\0') != std::string::npos) {
-                return not_started({Errc::invalid_argument, "exec: argument contains NUL", EINVAL});
-            }
+            if (spec.shell_command.find('\0') != std::string::npos) return has_nul();
             if (::access("/proc/self/fd", F_OK) == 0) {
                 Result<UniqueFd> file = script_file("exec 3<&-; " + oversized + spec.shell_command);
                 if (!file) return not_started(file.error());
                 script = std::move(*file);
-                child.argv = {"sh", "-c", ". /proc/self/fd/3"};
+                child.argv = {"sh", "-c", kScriptFromFile};
                 child.extra_fd = script.get();
             } else {
                 child.argv = script_in_pieces(oversized + spec.shell_command);
@@ -290,6 +304,15 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
         if (!program) return not_started(program.error());
         child.program = *program;
         child.argv = spec.args;
+        const std::optional<std::size_t> at = script_argument(spec.args);
+        if (at && spec.args[*at].size() >= kMaxExecString && ::access("/proc/self/fd", F_OK) == 0) {
+            if (spec.args[*at].find('\0') != std::string::npos) return has_nul();
+            Result<UniqueFd> file = script_file("exec 3<&-; " + spec.args[*at]);
+            if (!file) return not_started(file.error());
+            script = std::move(*file);
+            child.argv[*at] = kScriptFromFile;
+            child.extra_fd = script.get();
+        }
     }
     child.cwd = spec.cwd;
     child.oom_score_adj = environment.oom_score_adj;

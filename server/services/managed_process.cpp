@@ -64,9 +64,14 @@ ManagedProcess::ManagedProcess(std::string id, Dialect dialect, CommandSpec spec
 
 void ManagedProcess::end_early() {
     end_early_ = true;
+    end_stdin_if_over();
     if (!log_complete_) return;
     hub_->end();
     changed_.notify();
+}
+
+void ManagedProcess::end_stdin_if_over() {
+    if (dialect_ == Dialect::envd && !lasts() && !command_->has_pty()) (void)command_->close_stdin();
 }
 
 bool ManagedProcess::lasts() const { return !hub_->ended_at() && !(end_early_ && command_->has_exited()); }

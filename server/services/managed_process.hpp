@@ -100,6 +100,9 @@ class ManagedProcess {
     friend class ProcessTable;
     // Lets go of what an ended process no longer needs: a thousand of them are kept.
     void shrink();
+    // Once an envd process has ended for its clients they have no call to end its stdin, which who is left of
+    // it may be reading.
+    void end_stdin_if_over();
     const std::string id_;
     const Dialect dialect_;
     CommandSpec spec_;

@@ -40,6 +40,7 @@ Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_
     process->ended_at_ = std::chrono::system_clock::now();
     process->end_ = end;
     process->shrink();
+    process->end_stdin_if_over();
     process->changed_.notify();
     process->end_ = co_await command.wait(EndRule::exit_and_drain);
     sink->flush();
@@ -53,6 +54,7 @@ Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_
     // Whoever still holds a pipe goes on being read, into the log.
     co_await command.wait(EndRule::exit_and_eof);
     process->hub_->end();
+    process->end_stdin_if_over();
     process->changed_.notify();
     process->log_->close();
 }

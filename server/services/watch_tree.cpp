@@ -89,6 +89,7 @@ std::optional<WatchTree::Known> WatchTree::look(const std::string& name) const {
     known.changed = info.st_ctim.tv_sec * 1'000'000'000 + info.st_ctim.tv_nsec;
     known.size = static_cast<std::uint64_t>(info.st_size);
     known.directory = S_ISDIR(info.st_mode);
+    known.only_name = S_ISREG(info.st_mode) && info.st_nlink == 1;
     return known;
 }
 
@@ -259,9 +260,9 @@ void WatchTree::on_created(const std::string& name, const inotify_event& event,
         known_[name] = Known();
         return;
     }
-    // A name given to a file that has content already, as ours have, brings no event for that content.
+    // The first name of a file that has content already, as ours have, brings no event for that content.
     bool moved = (event.mask & IN_MOVED_TO) != 0;
-    if (!now->directory && !moved && now->size > 0) add(changes, ChangeKind::write, name);
+    if (now->only_name && !moved && now->size > 0) add(changes, ChangeKind::write, name);
     known_[name] = *now;
     if (!now->directory || !options_.recursive) return;
     if (Result<> watched = watch(name); !watched) {

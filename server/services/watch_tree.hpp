@@ -57,6 +57,7 @@ class WatchTree {
         std::int64_t changed = 0;
         std::uint64_t size = 0;
         bool directory = false;
+        bool only_name = false;      // a regular file with no other name
         bool found_by_scan = false;  // its creation has been told; an event for it may still come
     };
     using Snapshot = std::map<std::string, Known>;  // by name, as in FileChange

@@ -149,6 +149,23 @@ class Daemon:
         self.stop()
 
 
+class Awake:
+    """Keeps all processors from going idle, by loops that run only when nothing else wants to (SCHED_IDLE, sched(7)).
+    An idle processor of a virtual machine is given back to the host, and who wakes it pays for that."""
+
+    def __init__(self, workspace):
+        self.workspace = workspace
+
+    def __enter__(self):
+        self.loops = [self.workspace.start(["sh", "-c", "while :; do :; done"]) for _ in range(os.cpu_count())]
+        for loop in self.loops:
+            os.sched_setscheduler(loop.pid, os.SCHED_IDLE, os.sched_param(0))
+
+    def __exit__(self, *_):
+        for loop in self.loops:
+            self.workspace.stop(loop)
+
+
 def request_text(path, body=None, method=None, length=None, headers=""):
     """An HTTP request; with `length`, its head alone, for a body of so many bytes."""
     text = f"{method or ('GET' if body is None and length is None else 'POST')} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import os from 'node:os';
-import { describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { delay, eventually, finish, heldConnections, openDescriptors, slow, useDaemon } from './support/daemon.mjs';
 import { RawSocket } from './support/raw.mjs';
 
 const d = useDaemon();
 const servers = new Set();
+after(() => [...servers].forEach((server) => server.stop())); // of a test that has failed
 
 // A server on a free port; `onSocket` gets each connection.
 async function listen(onSocket, host = '127.0.0.1') {

@@ -4,11 +4,13 @@
 #include <signal.h>
 
 #include "support/command_fixture.hpp"
+#include "support/folder.hpp"
 
 namespace sandbox {
 namespace {
 
 using test::CommandTest;
+using test::Folder;
 
 Task<> write_text(std::shared_ptr<Command> command, std::string text, std::optional<Result<>>& result) {
     result.emplace(co_await command->write_stdin(std::move(text)));
@@ -74,6 +76,29 @@ TEST_F(CommandTest, WhatOneWriterSendsStaysTogether) {
     EXPECT_EQ(run(command->wait(EndRule::exit_and_eof)).exit.status.code(), 0);
     EXPECT_TRUE(sink_->out() == expected);
     EXPECT_EQ(done, (std::vector<std::uint64_t>{500'000, 500'000, 500'000}));
+}
+
+TEST_F(CommandTest, StdinEndsBehindWhatIsStillBeingWritten) {
+    Folder folder;
+    const std::string flag = folder.path() + "/flag";
+    CommandSpec spec = shell("until [ -e " + flag + " ]; do sleep 0.01; done; wc -c");
+    spec.stdin_mode = StdinMode::pipe;
+    auto command = start(spec);
+    std::vector<std::optional<Result<>>> results(3);
+    for (auto& result : results)
+        spawn_task(loop_, "writer", write_text(command, std::string(300'000, 'x'), result));
+    drive_for(Milliseconds(20));  // One of them has filled the pipe, the others wait.
+    EXPECT_FALSE(results[0] || results[1] || results[2]);
+    EXPECT_TRUE(command->close_stdin());
+    EXPECT_FALSE(command->stdin_open());
+    EXPECT_EQ(run(command->write_stdin("late")).error().code, Errc::failed_precondition);
+    folder.file("flag", "", 0644);
+    for (auto& result : results) {
+        drive_until([&] { return result.has_value(); });
+        EXPECT_TRUE(*result);
+    }
+    EXPECT_EQ(run(command->wait(EndRule::exit_and_eof)).exit.status.code(), 0);
+    EXPECT_EQ(sink_->out(), "900000\n");
 }
 
 // Of the thousand ended processes that are remembered none may cost a descriptor.
