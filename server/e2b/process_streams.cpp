@@ -68,6 +68,8 @@ Task<> stream_events(net::Exchange& exchange, Context& context, std::shared_ptr<
         error = ConnectError{Code::deadline_exceeded, "context deadline exceeded"};
     } else if (subscription->cut_off()) {
         error = ConnectError{Code::resource_exhausted, "the output was not read for too long"};
+    } else if (process->end() && process->end()->output_lost) {
+        error = ConnectError{Code::internal, "the output was lost for want of memory, and the process ended"};
     } else if (process->end()) {
         append_end_event(out, *process->end());
     }

@@ -193,7 +193,7 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     co_await command->detach_sink();
     sink->end();
     if (!co_await answer.stdout_sent()) co_return;
-    if ((end.not_started || end.survives) && exchange.answered()) {
+    if ((end.not_started || end.survives || end.output_lost) && exchange.answered()) {
         exchange.abort();  // It is too late for another status.
         co_return;
     }
@@ -205,6 +205,11 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     if (end.survives) {
         std::string message = "process " + std::to_string(command->pid()) + " survives SIGKILL";
         co_await net::respond_error(exchange, 500, message);
+        co_return;
+    }
+    if (end.output_lost) {
+        co_await net::respond_error(exchange, 500,
+                                    "the output was lost for want of memory, and the command ended");
         co_return;
     }
     co_await answer.finish(std::move(end));

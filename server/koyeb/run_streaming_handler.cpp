@@ -110,6 +110,11 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
     CommandEnd end = co_await command->wait(EndRule::exit_and_drain);
     co_await command->detach_sink();
     sink->stop();
+    if (end.output_lost) {
+        exchange.abort();  // The last event may be half an event.
+        co_await writer.finish();
+        co_return;
+    }
     sink->finish();
     if (end.survives) {
         append_error_event(writer.buffer(),

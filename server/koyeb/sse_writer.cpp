@@ -2,6 +2,7 @@
 
 #include "base/base64.hpp"
 #include "base/json_escape.hpp"
+#include "base/on_exit.hpp"
 
 namespace sandbox::koyeb {
 namespace {
@@ -50,13 +51,16 @@ Task<bool> SseWriter::flush() {
     while (writing_) co_await written_.wait();
     if (pending_.empty()) co_return !exchange_.peer_gone();
     writing_ = true;
+    auto release = [this] {
+        writing_ = false;
+        written_.notify();
+    };
+    const OnExit released(release);
     sending_.swap(pending_);
     bool alive = co_await exchange_.write(sending_);
     sending_.clear();
     if (sending_.capacity() > 1024 * 1024) std::string().swap(sending_);
     sent_since_tick_ = true;
-    writing_ = false;
-    written_.notify();
     co_return alive;
 }
 

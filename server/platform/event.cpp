@@ -4,6 +4,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <list>
 
+#include "base/on_exit.hpp"
+
 namespace sandbox {
 
 namespace asio = boost::asio;
@@ -28,9 +30,10 @@ Task<> Event::wait() {
 Task<bool> Event::wait_for(std::chrono::milliseconds timeout) {
     SteadyTimer timer(impl_->loop, timeout);
     auto position = impl_->timed.insert(impl_->timed.end(), &timer);
+    auto forget = [this, position] { impl_->timed.erase(position); };
+    const OnExit forgotten(forget);
     boost::system::error_code ec;
     co_await timer.async_wait(asio::redirect_error(use_task, ec));
-    impl_->timed.erase(position);
     co_return ec == asio::error::operation_aborted;
 }
 

@@ -7,15 +7,19 @@
 
 #include <cerrno>
 
+#include "platform/event.hpp"
 #include "platform/poller.hpp"
 
 namespace sandbox {
 
 namespace {
 
+// Between looks at what epoll does not take: beyond fs.epoll.max_user_watches, or out of memory.
+constexpr std::chrono::milliseconds kLookEvery{10};
+
 // What both ends are: a descriptor, and its readiness from the first wait on.
 struct End {
-    End(Loop& loop, UniqueFd f) : fd(std::move(f)), readiness(loop) {
+    End(Loop& l, UniqueFd f) : loop(l), fd(std::move(f)), readiness(l) {
         int on = 1;
         (void)::ioctl(fd.get(), FIONBIO, &on);
     }
@@ -28,6 +32,7 @@ struct End {
         fd.reset();
     }
 
+    Loop& loop;
     UniqueFd fd;
     Readiness readiness;
 };
@@ -62,8 +67,9 @@ long ReadEnd::read_now(std::span<char> out) {
 Task<bool> ReadEnd::readable() {
     auto impl = impl_;
     if (!impl->fd) co_return false;
-    if (!impl->watch()) co_return false;
-    co_return co_await impl->readiness.wait_readable();
+    if (impl->watch()) co_return co_await impl->readiness.wait_readable();
+    co_await sleep_for(impl->loop, kLookEvery);
+    co_return static_cast<bool>(impl->fd);
 }
 
 std::size_t ReadEnd::pending() const {
@@ -105,9 +111,11 @@ Task<Result<>> WriteEnd::write_all(std::string_view bytes, const bool* give_up) 
         }
         if (errno == EINTR) continue;
         if (errno != EAGAIN) co_return sys_error("write", errno);
-        Result<> watched = impl->watch();
-        if (!watched) co_return sys_error("write", watched.error().sys_errno);
-        co_await impl->readiness.wait_writable();
+        if (impl->watch()) {
+            co_await impl->readiness.wait_writable();
+        } else {
+            co_await sleep_for(impl->loop, kLookEvery);
+        }
     }
     co_return Result<>();
 }

@@ -18,8 +18,8 @@ Result<std::pair<UniqueFd, UniqueFd>> make_pipe();
 
 class ReadEnd {
   public:
-    // Takes ownership and makes the descriptor non-blocking. It gets to epoll, which may refuse it, with the
-    // first readable(): one that is read without waiting costs nothing there.
+    // Takes ownership and makes the descriptor non-blocking. It gets to epoll with the first readable(): one
+    // that is read without waiting costs nothing there.
     ReadEnd(Loop& loop, UniqueFd fd);
     ~ReadEnd();
     ReadEnd(const ReadEnd&) = delete;
@@ -28,7 +28,8 @@ class ReadEnd {
     // read(2): > 0 bytes, 0 at the end (EIO of a terminal whose other side is gone is an end too), or -errno;
     // -EAGAIN asks for readable().
     long read_now(std::span<char> out);
-    // Suspends until there is something to read, or an end. False after close(), and where epoll refuses.
+    // Suspends until there is something to read, or an end. Where epoll takes no more it looks every 10 ms,
+    // so a read may find nothing. False after close().
     Task<bool> readable();
     // Bytes that lie in the pipe now (FIONREAD).
     std::size_t pending() const;

@@ -140,14 +140,16 @@ ChildPlan make_plan(const SpawnSpec& spec, const std::vector<char*>& argv, const
 
 }  // namespace
 
-Result<pid_t> spawn(const SpawnSpec& spec) {
+Result<pid_t> spawn(const SpawnSpec& spec, bool* in_cgroup) {
     if (Result<> good = check(spec); !good) return good.error();
     std::vector<char*> argv = pointers_to(spec.argv);
     std::vector<char*> envp = pointers_to(spec.env);
     volatile ChildReport* report = report_slot();
     if (report == nullptr) return sys_error("mmap", ENOMEM);
     ChildPlan plan = make_plan(spec, argv, envp, report);
-    long pid = clone_child(plan, spec.cgroup_fd, nullptr);
+    bool joined = false;
+    long pid = clone_child(plan, spec.cgroup_fd, nullptr, joined);
+    if (in_cgroup != nullptr) *in_cgroup = joined;
     if (pid < 0) return sys_error("fork", static_cast<int>(-pid));
     if (report->stage != Stage::none) {
         // The Reaper may take this corpse first; either way it is gone.
@@ -212,7 +214,7 @@ void Launcher::recycle(Launch* launch) {
     }
 }
 
-Result<pid_t> Launcher::launch(SpawnSpec spec) {
+Result<pid_t> Launcher::launch(SpawnSpec spec, bool* in_cgroup) {
     if (Result<> good = check(spec); !good) return good.error();
     Launch* launch = take();
     if (launch == nullptr) return sys_error("mmap", ENOMEM);
@@ -222,7 +224,9 @@ Result<pid_t> Launcher::launch(SpawnSpec spec) {
     launch->plan = make_plan(launch->spec, launch->argv, launch->envp, &launch->report);
     launch->busy = 1;
     const Beside beside{launch->stack, &launch->busy};
-    long pid = clone_child(launch->plan, launch->spec.cgroup_fd, &beside);
+    bool joined = false;
+    long pid = clone_child(launch->plan, launch->spec.cgroup_fd, &beside, joined);
+    if (in_cgroup != nullptr) *in_cgroup = joined;
     if (pid < 0) {
         recycle(launch);
         return sys_error("fork", static_cast<int>(-pid));

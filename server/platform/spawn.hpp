@@ -52,8 +52,9 @@ struct SpawnSpec {
 
 // Blocks until the child has executed the program or failed to. On success the child exists and its end is
 // the Reaper's. On failure nothing is left behind, and the error names stage and errno: "chdir /x: permission
-// denied", "exec /bin/x: argument list too long". Any thread.
-Result<pid_t> spawn(const SpawnSpec& spec);
+// denied", "exec /bin/x: argument list too long". `in_cgroup` (may be null) becomes whether the child was
+// born in the spec's cgroup. Any thread.
+Result<pid_t> spawn(const SpawnSpec& spec, bool* in_cgroup = nullptr);
 
 // Starts children without waiting for their execve: for a thread that must not block. Whatever looks up a
 // path (chdir, execve) is done by the child in its own time, on memory that is its own until then; the
@@ -67,8 +68,8 @@ class Launcher {
 
     // The child exists, and may yet fail to execute the program: then it ends with code 127, and ended()
     // tells why. Its end is the Reaper's. The spec's oom_score_adj must be 0: see
-    // set_oom_score_of_executed().
-    Result<pid_t> launch(SpawnSpec spec);
+    // set_oom_score_of_executed(). `in_cgroup` as of spawn().
+    Result<pid_t> launch(SpawnSpec spec, bool* in_cgroup = nullptr);
     // For every launched child once it has been reaped. What kept it from executing the program, as spawn()
     // would have told it.
     std::optional<Error> ended(pid_t pid);

@@ -192,7 +192,8 @@ SANDBOX_RAW long clone_call(long number, long a, long b, long child_tid, const C
 #endif
 }
 
-SANDBOX_RAW long clone_with_signals_blocked(const ChildPlan& plan, int cgroup_fd, const Beside* beside) {
+SANDBOX_RAW long clone_with_signals_blocked(const ChildPlan& plan, int cgroup_fd, const Beside* beside,
+                                            bool& in_cgroup) {
     const unsigned long flags =
         kShareMemory | (beside == nullptr ? CLONE_VFORK : static_cast<unsigned long>(CLONE_CHILD_CLEARTID));
     const long busy = beside == nullptr ? 0 : address(beside->busy);
@@ -207,7 +208,8 @@ SANDBOX_RAW long clone_with_signals_blocked(const ChildPlan& plan, int cgroup_fd
             arguments.stack_size = beside->stack.size();
         }
         long result = clone_call(SYS_clone3, address(&arguments), sizeof arguments, 0, plan);
-        if (result > 0) return result;
+        in_cgroup = result > 0;
+        if (in_cgroup) return result;
         // Refused (seccomp, an old kernel, a cgroup that is gone): born in ours instead.
     }
     const long top = beside == nullptr ? 0 : address(beside->stack.data() + beside->stack.size());
@@ -216,13 +218,14 @@ SANDBOX_RAW long clone_with_signals_blocked(const ChildPlan& plan, int cgroup_fd
 
 }  // namespace
 
-long clone_child(const ChildPlan& plan, int cgroup_fd, const Beside* beside) {
+long clone_child(const ChildPlan& plan, int cgroup_fd, const Beside* beside, bool& in_cgroup) {
+    in_cgroup = false;
     // A signal handler must not run in the child while it shares our memory.
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    long pid = clone_with_signals_blocked(plan, cgroup_fd, beside);
+    long pid = clone_with_signals_blocked(plan, cgroup_fd, beside, in_cgroup);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return pid;
 }

@@ -51,7 +51,7 @@ struct Beside {
 // Alone the child runs on our stack and below it, and we are suspended until execve or exit (CLONE_VFORK).
 // Beside us it has its own, and we go on at once; plan and stack are the child's until then.
 // Returns the child's number or -errno. A cgroup (a directory's descriptor, or -1) that it cannot be born in
-// is done without.
-long clone_child(const ChildPlan& plan, int cgroup_fd, const Beside* beside);
+// is done without; `in_cgroup` tells.
+long clone_child(const ChildPlan& plan, int cgroup_fd, const Beside* beside, bool& in_cgroup);
 
 }  // namespace sandbox

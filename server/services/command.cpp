@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "base/log.hpp"
+#include "base/on_exit.hpp"
 #include "services/command_impl.hpp"
 
 namespace sandbox {
@@ -12,6 +14,7 @@ namespace {
 
 constexpr std::size_t kReadSize = 64 * 1024;     // a pipe's default capacity
 constexpr std::size_t kTurnBytes = 1024 * 1024;  // then others get a turn on the loop, and the other stream
+constexpr std::size_t kKeptBuffers = 16;
 constexpr StreamId kAllStreams[] = {StreamId::stdout_, StreamId::stderr_, StreamId::pty};
 constexpr int kDrainCap = 10;  // drain times after which even a busy background job does not hold up the end
 
@@ -27,7 +30,7 @@ class ReadBuffer {
         }
     }
     ~ReadBuffer() {
-        if (pool().size() < 16) pool().push_back(std::move(bytes_));
+        if (pool().size() < kKeptBuffers) pool().push_back(std::move(bytes_));
     }
     ReadBuffer(const ReadBuffer&) = delete;
     ReadBuffer& operator=(const ReadBuffer&) = delete;
@@ -37,6 +40,7 @@ class ReadBuffer {
     using Bytes = std::array<char, kReadSize>;
     static std::vector<std::unique_ptr<Bytes>>& pool() {
         static std::vector<std::unique_ptr<Bytes>> buffers;
+        buffers.reserve(kKeptBuffers);  // So that giving one back needs no memory.
         return buffers;
     }
     std::unique_ptr<Bytes> bytes_;
@@ -97,27 +101,50 @@ bool Command::has_ended() {
 
 Task<> Command::pump(StreamId id, std::shared_ptr<Command> self) {
     OutputStream& stream = self->impl_->stream(id);
-    for (;;) {
-        stream.waiting = true;
-        bool open = co_await stream.end->readable();
-        stream.waiting = false;
-        if (open) open = co_await read_available(id, self);
-        if (!open) break;
+    try {
+        for (;;) {
+            stream.waiting = true;
+            bool open = co_await stream.end->readable();
+            stream.waiting = false;
+            if (open) open = co_await read_available(id, self);
+            if (!open) break;
+        }
+        co_await end_stream(id, self);
+    } catch (const std::exception& error) {
+        self->lose_output(error);
     }
-    co_await end_stream(id, self);
 }
 
 // Of a command that has ended. Most have said all: then nothing has to be waited for, and one coroutine does.
 Task<> Command::read_rest(std::shared_ptr<Command> self) {
-    for (StreamId id : kAllStreams) {
-        if (self->impl_->stream(id).at_end) continue;
-        const bool open = co_await read_available(id, self);
-        if (open) {
-            spawn_task(self->impl_->environment.loop, "output pump", pump(id, self));
-        } else {
-            co_await end_stream(id, self);
+    try {
+        for (StreamId id : kAllStreams) {
+            if (self->impl_->stream(id).at_end) continue;
+            const bool open = co_await read_available(id, self);
+            if (open) {
+                spawn_task(self->impl_->environment.loop, "output pump", pump(id, self));
+            } else {
+                co_await end_stream(id, self);
+            }
         }
+    } catch (const std::exception& error) {
+        self->lose_output(error);
     }
+}
+
+// Nobody may wait for the end of what cannot be read any more.
+void Command::lose_output(const std::exception& error) {
+    Impl& impl = *impl_;
+    impl.output_lost = true;
+    for (OutputStream& stream : impl.streams) {
+        if (stream.at_end) continue;
+        stream.end->close();
+        if (std::exchange(stream.large, false)) --impl.environment.large_pipes;
+        stream.at_end = true;
+    }
+    impl.changed.notify();
+    start_terminating(Milliseconds(0));
+    log::error("output of a command lost, which is ended", {{"pid", pid()}, {"error", error.what()}});
 }
 
 // Delivers what lies in the pipe (drops it without a sink), but no more than a turn's worth. False: it is at
@@ -137,9 +164,12 @@ Task<bool> Command::read_available(StreamId id, std::shared_ptr<Command> self) {
         stream.bytes_read += size;
         impl.environment.output_bytes += size;
         if (std::shared_ptr<OutputSink> sink = impl.sink) {
+            auto release = [&impl] {
+                if (--impl.delivering == 0 && !impl.sink) impl.changed.notify();
+            };
             ++impl.delivering;
+            const OnExit released(release);
             co_await sink->on_output(id, std::string_view(buffer.span().data(), size));
-            if (--impl.delivering == 0 && !impl.sink) impl.changed.notify();
         }
         stream.bytes += size;
         impl.last_output = Clock::now();
@@ -161,9 +191,10 @@ Task<> Command::end_stream(StreamId id, std::shared_ptr<Command> self) {
         impl.input.reset();
     }
     if (std::shared_ptr<OutputSink> sink = impl.sink) {
+        auto release = [&impl] { --impl.delivering; };
         ++impl.delivering;
+        const OnExit released(release);
         co_await sink->on_end(id);
-        --impl.delivering;
     }
     stream.at_end = true;
     impl.let_go_of_input();
@@ -210,6 +241,7 @@ CommandEnd Command::end_record() const {
     end.not_started = impl_->not_started;
     end.timed_out = impl_->timed_out;
     end.killed_by_us = impl_->killed_by_us;
+    end.output_lost = impl_->output_lost;
     end.pipes_open = !impl_->all_at_end();
     end.duration = (impl_->exit ? impl_->exited_at : Clock::now()) - impl_->started;
     return end;

@@ -95,6 +95,7 @@ struct CommandEnd {
     bool timed_out = false;
     bool killed_by_us = false;  // kill, timeout, disconnect or shutdown asked for the end
     bool pipes_open = false;    // somebody still holds a pipe
+    bool output_lost = false;   // there was no memory to read or keep it, and the command was ended
     bool survives =
         false;  // SIGKILL did not end the leader: how it ends is not known, and `exit` says nothing
     std::chrono::nanoseconds duration{0};
@@ -197,6 +198,7 @@ class Command : public std::enable_shared_from_this<Command> {
     static Task<> pump(StreamId stream, std::shared_ptr<Command> self);
     static Task<> read_rest(std::shared_ptr<Command> self);
     static Task<bool> read_available(StreamId stream, std::shared_ptr<Command> self);
+    void lose_output(const std::exception& error);
     static Task<> end_stream(StreamId stream, std::shared_ptr<Command> self);
     Task<> run_termination(std::shared_ptr<Command> self);
     Task<Result<>> take_input(const bool* give_up);

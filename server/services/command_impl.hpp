@@ -149,6 +149,7 @@ struct Command::Impl {
     std::chrono::steady_clock::time_point exited_at;
     std::chrono::steady_clock::time_point last_output = started;
     bool timed_out = false;
+    bool output_lost = false;
     bool launched = false;
     bool unattended = false;  // nobody reads its pipes before the first look at it, or its end
     std::optional<Error> not_started;

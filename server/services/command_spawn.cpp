@@ -221,11 +221,11 @@ SpawnOutcome connect(const CommandEnvironment& environment, const CommandSpec& s
 
     if (environment.cgroups != nullptr) command.cgroup = environment.cgroups->take();
     if (command.cgroup) child.cgroup_fd = command.cgroup->fd();
-    Result<pid_t> pid = start(child);
-    if (!pid) {
-        if (command.cgroup) environment.cgroups->give_back(std::move(command.cgroup));
-        return not_started(pid.error());
-    }
+    bool in_cgroup = false;
+    Result<pid_t> pid = start(child, &in_cgroup);
+    // One that holds nobody would have its tree believed to be gone.
+    if (command.cgroup && (!pid || !in_cgroup)) environment.cgroups->give_back(std::move(command.cgroup));
+    if (!pid) return not_started(pid.error());
     command.pid = *pid;
     command.terminal = std::move(terminal.master);
     return command;
@@ -343,7 +343,9 @@ SpawnOutcome launch_command(CommandEnvironment& environment, const CommandSpec& 
     for (const auto& [name, value] : spec.env.empty() ? base : merged)
         child.env.push_back(name + "=" + value);
     child.env.push_back(std::string(kMarkerVariable) + "=" + marker);
-    auto launch = [&environment](SpawnSpec& ready) { return environment.launcher.launch(std::move(ready)); };
+    auto launch = [&environment](SpawnSpec& ready, bool* in_cgroup) {
+        return environment.launcher.launch(std::move(ready), in_cgroup);
+    };
     return connect(environment, spec, std::move(child), launch);
 }
 

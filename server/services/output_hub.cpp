@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/on_exit.hpp"
+
 namespace sandbox {
 namespace {
 
@@ -148,11 +150,33 @@ Task<> OutputHub::hand_over(Subscription::State& to, const OutputPiece& piece) {
     std::string record(sizeof head, '\0');
     std::memcpy(record.data(), &head, sizeof head);
     record += *piece.bytes;
+    bool whole = false;
+    auto release = [&to, &whole] {
+        to.appending = false;
+        if (!whole) to.cut_off = true;  // What the file has of it is still read.
+        to.changed.notify();
+    };
     to.appending = true;
+    const OnExit released(release);
     Result<> stored = co_await to.spool->append(record);
-    to.appending = false;
-    if (!stored) to.cut_off = true;  // What the file has of it is still read.
-    to.changed.notify();
+    whole = stored.has_value();
+}
+
+Task<> OutputHub::publish_to_all(const OutputPiece& piece) {
+    std::vector<std::shared_ptr<Subscription::State>> now = subscribers_;
+    bool all_have_it = false;
+    auto release = [this, &now, &all_have_it] {
+        for (const auto& subscriber : now) {
+            if (!all_have_it) subscriber->cut_off = true;
+        }
+        std::erase_if(subscribers_, [](const auto& s) { return s->cut_off; });
+        publishing_ = false;
+        changed_.notify();
+    };
+    publishing_ = true;
+    const OnExit released(release);
+    for (const auto& subscriber : now) co_await hand_over(*subscriber, piece);
+    all_have_it = true;
 }
 
 Task<> OutputHub::publish(StreamId stream, std::string_view bytes) {
@@ -162,12 +186,7 @@ Task<> OutputHub::publish(StreamId stream, std::string_view bytes) {
     piece.stream = stream;
     piece.bytes = std::make_shared<const std::string>(bytes);
     while (publishing_) co_await changed_.wait();  // Both streams in one order, for everybody.
-    publishing_ = true;
-    std::vector<std::shared_ptr<Subscription::State>> now = subscribers_;
-    for (const auto& subscriber : now) co_await hand_over(*subscriber, piece);
-    std::erase_if(subscribers_, [](const auto& s) { return s->cut_off; });
-    publishing_ = false;
-    changed_.notify();
+    co_await publish_to_all(piece);
     while (all_behind()) co_await changed_.wait();
 }
 

@@ -80,6 +80,7 @@ class OutputHub : public std::enable_shared_from_this<OutputHub> {
 
   private:
     friend class Subscription;
+    Task<> publish_to_all(const OutputPiece& piece);
     Task<> hand_over(Subscription::State& to, const OutputPiece& piece);
     bool all_behind() const;
 

@@ -223,6 +223,17 @@ TEST_F(SpawnTest, ACgroupThatCannotBeHadIsDoneWithout) {
     SpawnSpec spec = shell("echo here");
     spec.cgroup_fd = not_a_cgroup.get();
     EXPECT_EQ(run_child(spec).output, "here\n");
+    bool in_cgroup = true;
+    Result<pid_t> pid = spawn(spec, &in_cgroup);
+    ASSERT_TRUE(pid);
+    EXPECT_FALSE(in_cgroup);
+    EXPECT_EQ(test::wait_for(*pid).code(), 0);
+    Launcher launcher;
+    in_cgroup = true;
+    pid = launcher.launch(spec, &in_cgroup);
+    ASSERT_TRUE(pid);
+    EXPECT_FALSE(in_cgroup);
+    EXPECT_EQ(test::wait_for(*pid).code(), 0);
 }
 
 TEST_F(SpawnTest, WhatCannotStartNamesStageAndReasonAndLeavesNothing) {
