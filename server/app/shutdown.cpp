@@ -37,7 +37,7 @@ std::size_t Shutdown::running_requests() const {
     return running;
 }
 
-Task<std::size_t> Shutdown::signal_descendants(int signal) {
+Task<std::optional<std::size_t>> Shutdown::signal_descendants(int signal) {
     pid_t spared = signal == SIGKILL ? 0 : parts_.entrypoint.pid();
     std::set<ProcessKey>* already = signal == SIGTERM ? &termed_ : nullptr;
     auto job = [signal, spared, already] { return sandbox::signal_descendants(signal, spared, already); };
@@ -48,7 +48,10 @@ Task<std::size_t> Shutdown::signal_descendants(int signal) {
 Task<> Shutdown::wait_until(Clock::time_point deadline, bool for_requests) {
     while (!hurry_ && Clock::now() < deadline) {
         if (for_requests && running_requests() == 0) co_return;
-        if (!for_requests && !parts_.entrypoint.running() && co_await signal_descendants(0) == 0) co_return;
+        if (!for_requests && !parts_.entrypoint.running()) {
+            const std::optional<std::size_t> left = co_await signal_descendants(0);
+            if (left == 0) co_return;
+        }
         auto rest = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
         co_await wake_.wait_for(std::clamp(rest, std::chrono::milliseconds(1), kLook));
     }
@@ -77,7 +80,7 @@ Task<> Shutdown::run() {
     co_await wait_until(kill_at, false);
     hurry_ = false;
     while (Clock::now() < end) {
-        const std::size_t left = co_await signal_descendants(SIGKILL);
+        const std::optional<std::size_t> left = co_await signal_descendants(SIGKILL);
         if (left == 0 && !parts_.entrypoint.running()) break;
         co_await wake_.wait_for(kLook);
     }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -43,7 +44,8 @@ class Shutdown {
     Task<> run();
     std::size_t running_requests() const;
     Task<> wait_until(std::chrono::steady_clock::time_point deadline, bool for_requests);
-    Task<std::size_t> signal_descendants(int signal);
+    // How many live; nothing when some could not be looked at.
+    Task<std::optional<std::size_t>> signal_descendants(int signal);
 
     Parts parts_;
     Event wake_;

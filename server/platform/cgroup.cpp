@@ -20,6 +20,8 @@
 #include <string_view>
 #include <utility>
 
+#include "platform/descriptor_reserve.hpp"
+
 namespace sandbox {
 namespace {
 
@@ -106,8 +108,14 @@ void remove_stale(const std::string& own) {
     for (const std::string& path : stale) remove_below(path);
 }
 
-void collect(const std::string& path, std::vector<pid_t>& pids) {
-    std::string text = read_file(path + "/cgroup.procs");
+// False: not all could be read.
+bool collect(const std::string& path, std::vector<pid_t>& pids) {
+    std::string text;
+    // A threaded cgroup (EOPNOTSUPP) has none of its own: the one above that is not threaded lists them.
+    auto tells = [](int error) {
+        return error == 0 || error == ENOENT || error == ENODEV || error == EOPNOTSUPP;
+    };
+    bool all = tells(read_whole(path + "/cgroup.procs", text));
     const char* at = text.data();
     const char* end = at + text.size();
     while (at < end) {
@@ -117,13 +125,16 @@ void collect(const std::string& path, std::vector<pid_t>& pids) {
         if (pid > 0) pids.push_back(pid);
         at = next + 1;
     }
-    if (DIR* directory = ::opendir(path.c_str())) {
-        while (const dirent* entry = ::readdir(directory)) {
-            std::string name = entry->d_name;
-            if (entry->d_type == DT_DIR && name != "." && name != "..") collect(path + "/" + name, pids);
-        }
-        ::closedir(directory);
+    std::vector<std::string> below;
+    int error = list_directory(path, [&](const dirent64& entry) {
+        std::string name = entry.d_name;
+        if (entry.d_type == DT_DIR && name != "." && name != "..") below.push_back(path + "/" + name);
+    });
+    if (!tells(error)) all = false;
+    for (const std::string& cgroup : below) {
+        if (!collect(cgroup, pids)) all = false;
     }
+    return all;
 }
 
 }  // namespace
@@ -151,16 +162,20 @@ bool Cgroup::populated() {
                              std::string_view::npos;
 }
 
-std::vector<pid_t> Cgroup::processes() const {
+std::optional<std::vector<pid_t>> Cgroup::processes() const {
     std::vector<pid_t> pids;
-    collect(path_, pids);
+    if (!collect(path_, pids)) return std::nullopt;
     return pids;
 }
 
 void Cgroup::kill() const {
-    UniqueFd fd(::open((path_ + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC));
-    if (fd && ::write(fd.get(), "1", 1) == 1) return;
-    for (pid_t pid : processes()) ::kill(pid, SIGKILL);  // Before Linux 5.14.
+    UniqueFd fd = descriptor_reserve().open((path_ + "/cgroup.kill").c_str(), O_WRONLY);
+    const bool killed = fd && ::write(fd.get(), "1", 1) == 1;
+    descriptor_reserve().put_back(std::move(fd));
+    if (killed) return;
+    std::vector<pid_t> pids;  // Before Linux 5.14.
+    collect(path_, pids);
+    for (pid_t pid : pids) ::kill(pid, SIGKILL);
 }
 
 struct CgroupPool::Impl {

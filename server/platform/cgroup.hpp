@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,8 @@ class Cgroup {
     int watch() const { return watch_; }
     // Living processes in it and in those that the command has made below it. True where that cannot be told.
     bool populated();
-    std::vector<pid_t> processes() const;
+    // Those in it and below it. Nothing when that could not be read; one that is gone has none.
+    std::optional<std::vector<pid_t>> processes() const;
     // SIGKILL to all of them at once, also to those being forked.
     void kill() const;
 

@@ -1,23 +1,22 @@
 #include "platform/process_tree.hpp"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <mutex>
-#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "base/unique_fd.hpp"
+#include "platform/descriptor_reserve.hpp"
 
 namespace sandbox {
 namespace {
@@ -35,24 +34,33 @@ struct ProcessInfo {
     bool lives() const { return (state != 'Z' && state != 'X') || threads > 1; }
 };
 
-bool read_all(const std::string& path, std::string& out) {
-    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd) return false;
-    out.clear();
-    char buffer[8192];
-    ssize_t count;
-    while ((count = ::read(fd.get(), buffer, sizeof buffer)) > 0)
-        out.append(buffer, static_cast<std::size_t>(count));
-    return count == 0;
+enum class Look : char {
+    seen,
+    gone,     // it has ended, or is not ours to look at
+    unknown,  // no descriptor, no memory: another time it may be seen
+};
+
+Look look_at(pid_t pid, const char* file, std::string& text) {
+    switch (read_whole("/proc/" + std::to_string(pid) + "/" + file, text)) {
+        case 0:
+            return Look::seen;
+        case ENOENT:
+        case ESRCH:
+        case EACCES:
+        case EPERM:
+            return Look::gone;
+        default:
+            return Look::unknown;
+    }
 }
 
 // Fields of /proc/<pid>/stat (proc(5)), counted from behind the command name, which may hold anything but the
 // last ')'.
-bool read_stat(pid_t pid, ProcessInfo& info) {
+Look read_stat(pid_t pid, ProcessInfo& info) {
     std::string text;
-    if (!read_all("/proc/" + std::to_string(pid) + "/stat", text)) return false;
+    if (Look look = look_at(pid, "stat", text); look != Look::seen) return look;
     std::size_t name_end = text.rfind(')');
-    if (name_end == std::string::npos || name_end + 4 > text.size()) return false;
+    if (name_end == std::string::npos || name_end + 4 > text.size()) return Look::gone;
     info.pid = pid;
     info.state = text[name_end + 2];
     const char* at = text.data() + name_end + 3;
@@ -71,87 +79,78 @@ bool read_stat(pid_t pid, ProcessInfo& info) {
     info.session = static_cast<pid_t>(fields[2]);
     info.threads = fields[16];
     info.start = fields[18];
-    return true;
+    return Look::seen;
 }
 
-bool has_marker(pid_t pid, std::string_view entry) {
+// seen: it has the marker. gone: it has none, or not any more, or keeps it from us.
+Look look_for_marker(pid_t pid, std::string_view entry) {
     std::string text;
-    if (!read_all("/proc/" + std::to_string(pid) + "/environ", text)) return false;
+    if (Look look = look_at(pid, "environ", text); look != Look::seen) return look;
     std::string_view environment(text);
     while (!environment.empty()) {
         std::size_t end = std::min(environment.find('\0'), environment.size());
-        if (environment.substr(0, end) == entry) return true;
+        if (environment.substr(0, end) == entry) return Look::seen;
         environment.remove_prefix(std::min(end + 1, environment.size()));
     }
-    return false;
+    return Look::gone;
 }
 
-// Descriptors held back for looking at /proc when all others are used up: a kill must work then, too.
-class DescriptorReserve {
-  public:
-    DescriptorReserve() { fill(); }
-    // Frees them while `this` scan needs them, one scan at a time.
-    class Loan {
-      public:
-        explicit Loan(DescriptorReserve& reserve) : reserve_(reserve), lock_(reserve.mutex_) {
-            for (UniqueFd& fd : reserve.fds_) fd.reset();
-        }
-        ~Loan() { reserve_.fill(); }
-        Loan(const Loan&) = delete;
-        Loan& operator=(const Loan&) = delete;
-
-      private:
-        DescriptorReserve& reserve_;
-        std::lock_guard<std::mutex> lock_;
-    };
-
-  private:
-    void fill() {
-        for (UniqueFd& fd : fds_) {
-            fd = UniqueFd(::open("/", O_PATH | O_CLOEXEC));
-            // Made before main: a standard descriptor that was closed at our start is not ours to take.
-            if (fd.get() < 4) fd = UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 4));
-        }
-    }
-    std::mutex mutex_;
-    std::array<UniqueFd, 4> fds_;
-};
-DescriptorReserve g_reserve;
-
-// Absent where there is no /proc to read.
-std::optional<std::vector<ProcessInfo>> all_processes() {
+// What there is to be seen in /proc.
+struct Scan {
+    bool blind = false;      // there is no /proc to read
+    bool complete = true;    // nobody was left out
+    bool all_listed = true;  // else who is in neither of the next two may live, too
     std::vector<ProcessInfo> processes;
-    DIR* directory = ::opendir("/proc");
-    if (directory == nullptr) return std::nullopt;
-    while (const dirent* entry = ::readdir(directory)) {
-        if (std::isdigit(static_cast<unsigned char>(entry->d_name[0])) == 0) continue;
+    std::unordered_set<pid_t> unknown;
+};
+
+Scan all_processes() {
+    Scan scan;
+    std::vector<pid_t> pids;
+    const int error = list_directory("/proc", [&pids](const dirent64& entry) {
+        if (std::isdigit(static_cast<unsigned char>(entry.d_name[0])) == 0) return;
         pid_t pid = 0;
-        std::from_chars(entry->d_name, entry->d_name + std::strlen(entry->d_name), pid);
+        std::from_chars(entry.d_name, entry.d_name + std::strlen(entry.d_name), pid);
+        if (pid > 0) pids.push_back(pid);
+    });
+    scan.blind = error == ENOENT || error == ENOTDIR || error == EACCES || error == EPERM;
+    scan.all_listed = error == 0;
+    for (pid_t pid : pids) {
         ProcessInfo info;
-        if (pid > 0 && read_stat(pid, info)) processes.push_back(info);
+        const Look look = read_stat(pid, info);
+        if (look == Look::seen) scan.processes.push_back(info);
+        if (look == Look::unknown) scan.unknown.insert(pid);
     }
-    ::closedir(directory);
-    if (processes.empty()) return std::nullopt;  // Not even ourselves: /proc is an empty directory.
-    return processes;
+    scan.complete = scan.all_listed && scan.unknown.empty();
+    // Not even ourselves: /proc is an empty directory.
+    if (scan.complete && scan.processes.empty()) scan.blind = true;
+    return scan;
 }
 
-std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup,
-                                    const std::vector<ProcessInfo>& processes) {
+// Clears scan.complete when it cannot tell of somebody whether they are one.
+std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup, Scan& scan) {
+    const std::vector<ProcessInfo>& processes = scan.processes;
     std::unordered_set<pid_t> in_cgroup;
     if (cgroup != nullptr) {
-        for (pid_t pid : cgroup->processes()) in_cgroup.insert(pid);
+        std::optional<std::vector<pid_t>> listed = cgroup->processes();
+        if (listed) in_cgroup.insert(listed->begin(), listed->end());
+        if (!listed) scan.complete = false;
     }
     std::unordered_map<pid_t, const ProcessInfo*> by_pid;
     for (const ProcessInfo& process : processes) by_pid.emplace(process.pid, &process);
+    auto nobody_has = [&](pid_t pid) {
+        return scan.all_listed && !by_pid.contains(pid) && !scan.unknown.contains(pid);
+    };
     // A number freed by the reaped leader may now lead somebody else's session.
-    bool session_counts = !tree.leader_reaped || !by_pid.contains(tree.leader);
+    bool session_counts = !tree.leader_reaped || nobody_has(tree.leader);
     const std::string entry = std::string(kMarkerVariable) + "=" + tree.marker;
     const pid_t self = ::getpid();
     // A session's number is not given to another process while anybody is in the session.
     std::unordered_set<pid_t> sessions;
     for (const auto& [pid, start] : tree.known) {
         auto found = by_pid.find(pid);
-        if (found == by_pid.end() || found->second->start == start) sessions.insert(pid);
+        const bool same = found != by_pid.end() && found->second->start == start;
+        if (same || nobody_has(pid)) sessions.insert(pid);
     }
 
     enum class Verdict : char { unknown, member, stranger };
@@ -162,6 +161,7 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup,
         // Up the parent links until one is judged or the top is reached; then all on the way get that
         // verdict.
         chain.clear();
+        bool unsure = false;
         Verdict verdict = Verdict::unknown;
         for (pid_t at = process.pid; verdict == Verdict::unknown; at = by_pid.at(at)->parent) {
             auto found = by_pid.find(at);
@@ -177,26 +177,35 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup,
             const ProcessInfo& info = *found->second;
             bool is_leader = at == tree.leader && !tree.leader_reaped;
             if (is_leader || in_cgroup.contains(at) || sessions.contains(info.session) ||
-                tree.known.contains({at, info.start}) || (session_counts && info.session == tree.leader) ||
-                has_marker(at, entry)) {
+                tree.known.contains({at, info.start}) || (session_counts && info.session == tree.leader)) {
                 verdict = Verdict::member;
+                continue;
             }
+            const Look marker = look_for_marker(at, entry);
+            if (marker == Look::seen) verdict = Verdict::member;
+            if (marker == Look::unknown) unsure = true;
         }
+        if (unsure && verdict == Verdict::stranger) scan.complete = false;
         for (pid_t pid : chain) verdicts[pid] = verdict;
         if (verdict == Verdict::member && process.pid != self) members.push_back(process);
     }
     return members;
 }
 
-// By pidfd where the kernel has them, so that a number recycled since the scan is not hit.
+// By pidfd where the kernel has them, so that a number recycled since the scan is not hit. With no descriptor
+// for that the number must do.
 void send(const ProcessInfo& process, int signal) {
 #if defined(SYS_pidfd_open) && defined(SYS_pidfd_send_signal)
     UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
+#else
+    UniqueFd pidfd;
+#endif
+    ProcessInfo now;
+    const Look look = read_stat(process.pid, now);
+    if (look == Look::gone || (look == Look::seen && now.start != process.start)) return;
+#if defined(SYS_pidfd_open) && defined(SYS_pidfd_send_signal)
     if (pidfd) {
-        ProcessInfo now;
-        if (read_stat(process.pid, now) && now.start == process.start) {
-            ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0);
-        }
+        ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0);
         return;
     }
 #endif
@@ -205,17 +214,17 @@ void send(const ProcessInfo& process, int signal) {
 
 }  // namespace
 
-std::size_t signal_tree(TreeId& tree, const Cgroup* cgroup, int signal, std::set<ProcessKey>& already) {
-    DescriptorReserve::Loan descriptors(g_reserve);
-    std::optional<std::vector<ProcessInfo>> processes = all_processes();
-    if (!processes) {
-        // Blind: all that can be reached is the leader's process group.
+std::optional<std::size_t> signal_tree(TreeId& tree, const Cgroup* cgroup, int signal,
+                                       std::set<ProcessKey>& already) {
+    Scan scan = all_processes();
+    if (scan.blind) {
+        // All that can be reached is the leader's process group.
         if (tree.leader_reaped || ::kill(-tree.leader, 0) != 0) return 0;
         if (signal != 0) ::kill(-tree.leader, signal);
         return 1;
     }
     std::size_t living = 0;
-    for (const ProcessInfo& process : members_of(tree, cgroup, *processes)) {
+    for (const ProcessInfo& process : members_of(tree, cgroup, scan)) {
         if (!process.lives()) continue;
         ++living;
         tree.known.emplace(process.pid, process.start);
@@ -224,18 +233,18 @@ std::size_t signal_tree(TreeId& tree, const Cgroup* cgroup, int signal, std::set
         send(process, signal);
         if (signal == SIGTERM) send(process, SIGCONT);
     }
+    if (!scan.complete) return std::nullopt;
     return living;
 }
 
-std::size_t signal_descendants(int signal, pid_t spared, std::set<ProcessKey>* already) {
-    DescriptorReserve::Loan descriptors(g_reserve);
-    std::optional<std::vector<ProcessInfo>> processes = all_processes();
-    if (!processes) return 0;
+std::optional<std::size_t> signal_descendants(int signal, pid_t spared, std::set<ProcessKey>* already) {
+    const Scan scan = all_processes();
+    if (scan.blind) return 0;
     std::unordered_map<pid_t, const ProcessInfo*> by_pid;
-    for (const ProcessInfo& process : *processes) by_pid.emplace(process.pid, &process);
+    for (const ProcessInfo& process : scan.processes) by_pid.emplace(process.pid, &process);
     const pid_t self = ::getpid();
     std::size_t living = 0;
-    for (const ProcessInfo& process : *processes) {
+    for (const ProcessInfo& process : scan.processes) {
         if (process.pid == self || !process.lives()) continue;
         std::size_t steps = 0;
         pid_t at = process.pid;
@@ -248,6 +257,7 @@ std::size_t signal_descendants(int signal, pid_t spared, std::set<ProcessKey>* a
         send(process, signal);
         if (signal == SIGTERM) send(process, SIGCONT);
     }
+    if (!scan.complete) return std::nullopt;
     return living;
 }
 

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -37,13 +38,16 @@ struct TreeId {
 };
 
 // Adds the living members to tree.known. Sends `signal` (0: none, to count) to every living member that is
-// not in `already`, adds those signalled to it, and returns how many living (not zombie) members there are.
-// SIGCONT follows SIGTERM, so that a stopped process gets to act on it. Blocks (it reads /proc): pool threads
-// only. `cgroup` (may be null) adds its processes to the members.
-std::size_t signal_tree(TreeId& tree, const Cgroup* cgroup, int signal, std::set<ProcessKey>& already);
+// not in `already`, adds those signalled to it, and returns how many living (not zombie) members there are;
+// nothing when it could not look everywhere (no descriptors, no memory), so that more may live than those it
+// found and signalled. SIGCONT follows SIGTERM, so that a stopped process gets to act on it. Blocks (it reads
+// /proc): pool threads only. `cgroup` (may be null) adds its processes to the members.
+std::optional<std::size_t> signal_tree(TreeId& tree, const Cgroup* cgroup, int signal,
+                                       std::set<ProcessKey>& already);
 
 // The same for every living descendant of this process but `spared` and its children (0: nobody is spared).
 // As PID 1 or subreaper that is everything ever started. `already` as above (null: everybody is signalled).
-std::size_t signal_descendants(int signal, pid_t spared, std::set<ProcessKey>* already = nullptr);
+std::optional<std::size_t> signal_descendants(int signal, pid_t spared,
+                                              std::set<ProcessKey>* already = nullptr);
 
 }  // namespace sandbox

@@ -105,7 +105,7 @@ struct CommandEnd {
 enum class KillOutcome {
     gone,          // nothing of the tree lives
     nothing_left,  // and nothing lived when we were asked
-    survivors,     // not gone 5 s after SIGKILL
+    survivors,     // not gone 5 s after SIGKILL, or there was no looking at who is left
 };
 
 // What every command needs of its surroundings. Outlives all commands.
@@ -169,7 +169,8 @@ class Command : public std::enable_shared_from_this<Command> {
     // The same without waiting.
     void start_terminating(Milliseconds grace);
 
-    // Signals the leader, or the whole tree. failed_precondition when nothing is left to signal.
+    // Signals the leader, or the whole tree. failed_precondition when nothing is left to signal;
+    // resource_exhausted when not all of the tree could be looked at: those who were seen have got it.
     Task<Result<>> signal(int number, bool tree);
 
     // Suspends while the pipe (or the terminal) is full. What one call writes stays together, however many

@@ -1,5 +1,6 @@
 // The end of a command's tree, and signals to it.
 
+#include <optional>
 #include <set>
 
 #include "base/log.hpp"
@@ -41,13 +42,24 @@ Task<> Command::run_termination(std::shared_ptr<Command> self) {
     Impl& impl = *self->impl_;
     std::set<ProcessKey> termed;
     bool seen_living = !impl.exit;
+    bool out_of_sight = false;  // Who hung on the leader by their parent link only may live unknown to us.
     Milliseconds pause{2};
     std::optional<Clock::time_point> give_up;
     if (!impl.cgroup) {
-        TreeId tree = impl.tree;
-        auto look = [&tree, &termed] { return signal_tree(tree, nullptr, 0, termed); };
-        if (co_await impl.environment.work_pool.run(look) > 0) seen_living = true;
-        impl.tree.known = std::move(tree.known);
+        const bool untouched = !impl.exit && !impl.tree.group_termed;
+        for (;;) {
+            const bool in_time = !impl.tree.group_termed;
+            TreeId tree = impl.tree;
+            auto look = [&tree, &termed] { return signal_tree(tree, nullptr, 0, termed); };
+            const std::optional<std::size_t> living = co_await impl.environment.work_pool.run(look);
+            impl.tree.known = std::move(tree.known);
+            if (living != 0) seen_living = true;
+            if (living || impl.exit || impl.tree.group_termed) {
+                out_of_sight = untouched && impl.tree.group_termed && !(living && in_time);
+                break;
+            }
+            co_await impl.changed.wait_for(pause);
+        }
         impl.group_timer.cancel();
         impl.signal_group();
     }
@@ -63,18 +75,23 @@ Task<> Command::run_termination(std::shared_ptr<Command> self) {
             std::set<ProcessKey> fresh;
             return signal_tree(tree, cgroup, killing ? SIGKILL : SIGTERM, killing ? fresh : termed);
         };
-        std::size_t living = co_await impl.environment.work_pool.run(job);
+        const std::optional<std::size_t> living = co_await impl.environment.work_pool.run(job);
         impl.tree.known = std::move(tree.known);
-        if (living > 0 || !impl.exit) seen_living = true;
+        if (living != 0 || !impl.exit) seen_living = true;
         // The dead are gone for good: whoever asks for their numbers next finds nothing.
         if (living == 0) impl.environment.reaper.sweep();
-        if (living == 0 && impl.exit) {
+        if (living == 0 && impl.exit && !out_of_sight) {
             impl.outcome = seen_living ? KillOutcome::gone : KillOutcome::nothing_left;
             break;
         }
-        if (give_up && Clock::now() >= *give_up) {
+        const bool nobody_known = living == 0 && impl.exit;  // and nobody will be
+        if (nobody_known || (give_up && Clock::now() >= *give_up)) {
             impl.outcome = KillOutcome::survivors;
-            log::error("processes survive SIGKILL", {{"pid", impl.tree.leader}, {"living", living}});
+            if (living && !nobody_known) {
+                log::error("processes survive SIGKILL", {{"pid", impl.tree.leader}, {"living", *living}});
+            } else {
+                log::error("processes may survive: they could not be looked at", {{"pid", impl.tree.leader}});
+            }
             break;
         }
         auto until_kill = std::chrono::ceil<Milliseconds>(impl.kill_at - Clock::now());
@@ -110,9 +127,10 @@ Task<Result<>> Command::signal(int number, bool tree) {
         return signal_tree(id, cgroup, number, signalled);
     };
     ++impl.tree_jobs;
-    std::size_t living = co_await impl.environment.work_pool.run(job);
+    const std::optional<std::size_t> living = co_await impl.environment.work_pool.run(job);
     --impl.tree_jobs;
     if (impl.exit) impl.give_back_cgroup();
+    if (!living) co_return Error{Errc::resource_exhausted, "cannot look at the processes"};
     if (living == 0) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};
     co_return Result<>();
 }

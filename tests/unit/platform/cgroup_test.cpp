@@ -1,12 +1,20 @@
 #include "platform/cgroup.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <fstream>
+#include <optional>
+#include <set>
+#include <vector>
 
+#include "platform/descriptor_reserve.hpp"
+#include "platform/process_tree.hpp"
 #include "support/census.hpp"
 #include "support/child.hpp"
+#include "support/used_up_descriptors.hpp"
 
 namespace sandbox {
 namespace {
@@ -104,6 +112,30 @@ TEST_F(CgroupTest, OneWithSomebodyLeftInItIsNotUntilItIsEmptyAndIsThenRemoved) {
         return ::access(path.c_str(), F_OK) != 0;
     }));
     pool_.give_back(std::move(next));
+}
+
+TEST_F(CgroupTest, ItsProcessesAreToldAndKilledWhenDescriptorsAreUsedUp) {
+    std::unique_ptr<Cgroup> cgroup = pool_.take();
+    Child child(within(*cgroup, "echo up; read line"));
+    EXPECT_EQ(child.line(), "up\n");
+    using Pids = std::vector<pid_t>;
+    {
+        test::UsedUpDescriptors used_up(false);
+        EXPECT_EQ(cgroup->processes(), Pids(1, child.pid()));
+        std::vector<UniqueFd> held;
+        while (UniqueFd fd = descriptor_reserve().open("/", O_PATH)) held.push_back(std::move(fd));
+        EXPECT_EQ(cgroup->processes(), std::nullopt);
+        TreeId tree{child.pid(), false, "none"};
+        std::set<ProcessKey> nobody;
+        EXPECT_EQ(signal_tree(tree, cgroup.get(), 0, nobody), std::nullopt);
+        for (UniqueFd& fd : held) descriptor_reserve().put_back(std::move(fd));
+        cgroup->kill();
+    }
+    EXPECT_EQ(test::wait_for(child.pid()).signal(), SIGKILL);
+    EXPECT_EQ(cgroup->processes(), Pids());
+    const Cgroup none(cgroup->path() + "/none", -1);
+    EXPECT_EQ(none.processes(), Pids()) << "one that is gone has none";
+    pool_.give_back(std::move(cgroup));
 }
 
 }  // namespace

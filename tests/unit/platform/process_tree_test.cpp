@@ -1,12 +1,17 @@
 #include "platform/process_tree.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
 #include <fstream>
+#include <optional>
+#include <vector>
 
+#include "platform/descriptor_reserve.hpp"
 #include "support/census.hpp"
 #include "support/child.hpp"
+#include "support/used_up_descriptors.hpp"
 
 namespace sandbox {
 namespace {
@@ -28,12 +33,12 @@ char state_of(pid_t pid) {
     return end == std::string::npos ? '-' : text[end + 2];
 }
 
-std::size_t count(TreeId tree) {
+std::optional<std::size_t> count(TreeId tree) {
     std::set<ProcessKey> nobody;
     return signal_tree(tree, nullptr, 0, nobody);
 }
 
-std::size_t send(TreeId tree, int signal) {
+std::optional<std::size_t> send(TreeId tree, int signal) {
     std::set<ProcessKey> fresh;
     return signal_tree(tree, nullptr, signal, fresh);
 }
@@ -57,7 +62,7 @@ TEST_F(ProcessTreeTest, GrandchildrenAreMembersAlsoInSessionsOfTheirOwn) {
     EXPECT_EQ(child.line(), "up\n");
     TreeId tree{child.pid(), false, "m1"};
     // The shell, two sleeps, the shell in a session of its own and its sleep.
-    EXPECT_TRUE(eventually([&] { return count(tree) == 5; })) << count(tree);
+    EXPECT_TRUE(eventually([&] { return count(tree) == 5; })) << testing::PrintToString(count(tree));
     EXPECT_EQ(send(tree, SIGKILL), 5U);
     EXPECT_TRUE(test::reap_all());
     EXPECT_EQ(count(tree), 0U);
@@ -67,7 +72,7 @@ TEST_F(ProcessTreeTest, AnEmptiedEnvironmentIsFoundByTheParentChain) {
     Child child(marked("m2", "setsid env -i /bin/sh -c 'sleep 1000 & wait' & echo up; wait"));
     EXPECT_EQ(child.line(), "up\n");
     TreeId tree{child.pid(), false, "m2"};
-    EXPECT_TRUE(eventually([&] { return count(tree) == 3; })) << count(tree);
+    EXPECT_TRUE(eventually([&] { return count(tree) == 3; })) << testing::PrintToString(count(tree));
     send(tree, SIGKILL);
     EXPECT_TRUE(test::reap_all());
 }
@@ -103,7 +108,7 @@ TEST_F(ProcessTreeTest, WhatOutlivesTheLeaderIsFoundBySessionAndByMarker) {
     EXPECT_EQ(child.line(), "up\n");
     EXPECT_EQ(test::wait_for(child.pid()).code(), 0);
     TreeId tree{child.pid(), true, "m3"};
-    EXPECT_TRUE(eventually([&] { return count(tree) == 2; })) << count(tree);
+    EXPECT_TRUE(eventually([&] { return count(tree) == 2; })) << testing::PrintToString(count(tree));
     EXPECT_EQ(send(tree, SIGTERM), 2U);
     EXPECT_TRUE(test::reap_all());
     EXPECT_EQ(count(tree), 0U);
@@ -186,6 +191,67 @@ TEST_F(ProcessTreeTest, AllDescendantsButOneTree) {
     EXPECT_TRUE(eventually([&] { return signal_descendants(0, spared.pid()) == 0; }));
     EXPECT_EQ(test::wait_for(spared.pid()).code(), 0);
     EXPECT_EQ(test::wait_for(second.pid()).signal(), SIGTERM);
+}
+
+// The leader is gone, so that all who live must be found in /proc.
+class OrphansTest : public ProcessTreeTest {
+  protected:
+    static constexpr std::size_t kOrphans = 2;
+
+    void SetUp() override {
+        // Blocked in a builtin: while execve(2) goes on there is no environment to be seen.
+        const std::string orphan = "setsid -f sh -c 'echo up; read line'; ";
+        child_.emplace(marked("m10", orphan + orphan));
+        EXPECT_EQ(child_->line(), "up\n");
+        EXPECT_EQ(child_->line(), "up\n");
+        EXPECT_EQ(test::wait_for(child_->pid()).code(), 0);
+        tree_ = TreeId{child_->pid(), true, "m10"};
+        ASSERT_EQ(count(tree_), kOrphans);
+    }
+    void TearDown() override {
+        EXPECT_EQ(send(tree_, SIGKILL), kOrphans) << "with descriptors again";
+        child_.reset();
+        ProcessTreeTest::TearDown();
+    }
+
+    std::optional<Child> child_;
+    TreeId tree_;
+};
+
+TEST_F(OrphansTest, AreFoundWithDescriptorsHeldBackWhenAllOthersAreUsedUp) {
+    test::UsedUpDescriptors used_up(false);
+    for (int i = 0; i < 100; ++i) ASSERT_EQ(count(tree_), kOrphans);
+    EXPECT_GE(signal_descendants(0, 0), kOrphans);
+}
+
+TEST_F(OrphansTest, AreNotTakenForGoneWhenTheyCannotBeLookedAt) {
+    test::UsedUpDescriptors used_up(true);
+    std::vector<UniqueFd> held;
+    for (int i = 0; i < 100; ++i) {
+        const std::optional<std::size_t> living = count(tree_);
+        EXPECT_TRUE(!living || *living == kOrphans) << *living;
+        const std::optional<std::size_t> descendants = signal_descendants(0, 0);
+        EXPECT_TRUE(!descendants || *descendants >= kOrphans) << *descendants;
+    }
+    // Now for certain.
+    while (UniqueFd fd = descriptor_reserve().open("/", O_PATH)) held.push_back(std::move(fd));
+    EXPECT_EQ(count(tree_), std::nullopt);
+    EXPECT_EQ(signal_descendants(SIGTERM, 0), std::nullopt);
+    TreeId with_leader{::getpid(), false, "m10"};
+    EXPECT_EQ(count(with_leader), std::nullopt);
+}
+
+TEST_F(OrphansTest, TheLeadersNumberIsNobodysWhenItCannotBeLookedAt) {
+    Child other(test::shell("echo up; read line; echo lived"));
+    EXPECT_EQ(other.line(), "up\n");
+    TreeId recycled{other.pid(), true, "m11"};
+    {
+        test::UsedUpDescriptors used_up(true);
+        for (int i = 0; i < 100; ++i) send(recycled, SIGKILL);
+    }
+    other.close_stdin();
+    EXPECT_EQ(other.rest(), "lived\n");
+    EXPECT_EQ(test::wait_for(other.pid()).code(), 0);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "services/command.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -7,10 +8,13 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "platform/descriptor_reserve.hpp"
 #include "support/child.hpp"
 #include "support/command_fixture.hpp"
 #include "support/folder.hpp"
+#include "support/used_up_descriptors.hpp"
 
 namespace sandbox {
 namespace {
@@ -101,6 +105,80 @@ TEST_F(CommandTest, ATreeThatIgnoresSigtermGetsSigkill) {
     EXPECT_GE(Clock::now() - before, Milliseconds(200));
     EXPECT_EQ(run(command->wait_exit()).exit.status.signal(), SIGKILL);
     run(command->wait(EndRule::exit_and_eof));
+}
+
+// A tree of which a part hangs on the leader by its parent link only, and ignores SIGTERM.
+class WithoutDescriptorsTest : public CommandTest {
+  protected:
+    void SetUp() override {
+        command_ = start(shell("setsid env -i /bin/sh -c 'trap \"\" TERM; echo $$; sleep 1000; :' & wait"));
+        drive_until([&] { return sink_->out().ends_with('\n'); });
+        inner_ = std::stoi(sink_->out());
+    }
+    void TearDown() override {
+        signal_descendants(SIGKILL, 0);
+        run(command_->wait(EndRule::exit_and_eof));
+        command_.reset();
+        CommandTest::TearDown();
+    }
+    bool inner_lives() const { return ::kill(inner_, 0) == 0; }
+    // Those held back, too.
+    static std::vector<UniqueFd> take_the_reserve() {
+        std::vector<UniqueFd> held;
+        while (UniqueFd fd = descriptor_reserve().open("/", O_PATH)) held.push_back(std::move(fd));
+        return held;
+    }
+
+    std::shared_ptr<Command> command_;
+    pid_t inner_ = -1;
+};
+
+TEST_F(WithoutDescriptorsTest, TheTreeDiesByThoseHeldBack) {
+    test::UsedUpDescriptors used_up(false);
+    EXPECT_TRUE(run(command_->signal(SIGCONT, true)));
+    EXPECT_EQ(run(command_->terminate(Milliseconds(50))), KillOutcome::gone);
+    EXPECT_FALSE(inner_lives());
+}
+
+TEST_F(WithoutDescriptorsTest, WhatLivesIsNotToldAsGoneWhileSomebodyTakesWhateverIsFreed) {
+    test::UsedUpDescriptors used_up(true);
+    const KillOutcome outcome = run(command_->terminate(Milliseconds(50)));
+    EXPECT_NE(outcome, KillOutcome::nothing_left);
+    EXPECT_TRUE(outcome == KillOutcome::survivors || !inner_lives());
+}
+
+TEST_F(WithoutDescriptorsTest, WhoWasOutOfSightWhenTheLeaderEndedMayLive) {
+    test::UsedUpDescriptors used_up(false);
+    std::vector<UniqueFd> held = take_the_reserve();
+    const Result<> signalled = run(command_->signal(SIGUSR1, true));
+    ASSERT_FALSE(signalled);
+    EXPECT_EQ(signalled.error().code, Errc::resource_exhausted);
+    EXPECT_EQ(signalled.error().message, "cannot look at the processes");
+    std::optional<KillOutcome> outcome;
+    spawn_task(loop_, "kill", keep_result(command_->terminate(Milliseconds(50)), &outcome));
+    drive_until([&] { return command_->has_exited(); });
+    EXPECT_FALSE(outcome);
+    held.clear();
+    drive_until([&] { return outcome.has_value(); });
+    EXPECT_EQ(*outcome, KillOutcome::survivors);
+    EXPECT_TRUE(inner_lives());
+}
+
+TEST_F(WithoutDescriptorsTest, TheKillGoesOnWhenThereAreSomeBeforeTheLeaderEnds) {
+    std::optional<KillOutcome> outcome;
+    const Clock::time_point before = Clock::now();
+    {
+        test::UsedUpDescriptors used_up(false);
+        std::vector<UniqueFd> held = take_the_reserve();
+        spawn_task(loop_, "kill", keep_result(command_->terminate(Milliseconds(50)), &outcome));
+        drive_for(Milliseconds(20));
+    }
+    drive_until([&] { return command_->has_exited(); });
+    // The leader is not spared for longer than that, on a machine however busy.
+    const bool in_time = Clock::now() - before < Milliseconds(200);
+    drive_until([&] { return outcome.has_value(); });
+    EXPECT_TRUE(*outcome == KillOutcome::gone || !in_time);
+    EXPECT_TRUE(*outcome == KillOutcome::survivors || !inner_lives());
 }
 
 TEST_F(CommandTest, ASecondEndJoinsTheFirstAndMayShortenIt) {
