@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/log.hpp"
+#include "base/on_exit.hpp"
 #include "services/command_impl.hpp"
 
 namespace sandbox {
@@ -35,11 +36,24 @@ void Command::start_terminating(Milliseconds grace) {
     } else {
         impl.group_timer.start(kLookup, [self] { self->impl_->signal_group(); });
     }
-    spawn_task(impl.environment.loop, "end of a tree", run_termination(self));
+    try {
+        spawn_task(impl.environment.loop, "end of a tree", run_termination(self));
+    } catch (...) {
+        impl.terminating = false;  // Nobody is to wait for what does not run.
+        impl.changed.notify();
+        throw;
+    }
 }
 
 Task<> Command::run_termination(std::shared_ptr<Command> self) {
     Impl& impl = *self->impl_;
+    impl.outcome = KillOutcome::survivors;  // as far as is known until it is over
+    auto over = [&impl] {
+        impl.terminating = false;
+        impl.terminated = true;
+        impl.changed.notify();
+    };
+    const OnExit told(over);
     std::set<ProcessKey> termed;
     bool seen_living = !impl.exit;
     bool out_of_sight = false;  // Who hung on the leader by their parent link only may live unknown to us.
@@ -100,9 +114,7 @@ Task<> Command::run_termination(std::shared_ptr<Command> self) {
         pause = std::min(pause * 2, Milliseconds(50));
     }
     impl.terminating = false;
-    impl.terminated = true;
     impl.give_back_cgroup();
-    impl.changed.notify();
 }
 
 Task<KillOutcome> Command::terminate(Milliseconds grace) {
