@@ -1,8 +1,9 @@
 // Commands and terminals by the SDK.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import os from 'node:os';
 import { describe, test } from 'node:test';
-import { eventually, finish, isAlive, slow } from '../blackbox/support/daemon.mjs';
+import { eventually, finish, isAlive, isRoot, slow } from '../blackbox/support/daemon.mjs';
 import { sdk, useEnvd } from './support/envd.mjs';
 
 const { d, sandbox } = useEnvd();
@@ -43,6 +44,12 @@ describe('commands.run', () => {
         let got = 0;
         await sandbox.commands.run(`head -c ${size} /dev/zero | tr '\\0' a`, { onStdout: (s) => (got += s.length) });
         assert.equal(got, size);
+    });
+    test('a script that no argument can hold', async () => {
+        const script = `: ${'x'.repeat(200_000)}; echo "$0 $#"; cat; id -un`;
+        for (const user of [os.userInfo().username, ...(isRoot ? ['nobody'] : [])]) {
+            assert.match((await sandbox.commands.run(script, { user })).stdout, new RegExp(`^\\S*bash 0\n${user}\n$`));
+        }
     });
     test('a timeout ends it', async () => {
         const command = `exec sleep 1000.${process.pid}`; // no other has this argument

@@ -221,6 +221,22 @@ describe('plain HTTP', () => {
         const missing = JSON.stringify({ source_paths: [at('p1')], destination: at('x') });
         assert.equal((await fetch(`${d.envdUrl}/files/compose`, { method: 'POST', body: missing })).status, 404);
     });
+    test('compose onto its first source, by another name of it', async () => {
+        fs.symlinkSync('.', at('here'));
+        const plain = at('p1');
+        for (const other of [`${d.work}//p1`, `${d.work}/./p1`, `${d.work}/here/p1`]) {
+            for (const [source, destination] of [[plain, other], [other, plain]]) {
+                fs.writeFileSync(plain, 'one ');
+                fs.writeFileSync(at('p2'), 'two');
+                const body = JSON.stringify({ source_paths: [source, at('p2')], destination });
+                const answer = await fetch(`${d.envdUrl}/files/compose`, { method: 'POST', body });
+                assert.equal(answer.status, 200);
+                assert.ok(fs.existsSync(plain), `${source} onto ${destination}`);
+                assert.equal(fs.readFileSync(plain, 'utf8'), 'one two');
+                assert.ok(!fs.existsSync(at('p2')));
+            }
+        }
+    });
 });
 
 finish(d);

@@ -86,6 +86,18 @@ test('an upload shows as created and written, and nothing of how it is done', as
     await handle.stop();
 });
 
+test('links are created, and not written', async () => {
+    const { dir, told, handle, events } = await watched('links');
+    fs.writeFileSync(d.file('linked'), 'content');
+    fs.linkSync(d.file('linked'), `${dir}/hard`);
+    fs.symlinkSync('hard', `${dir}/soft`);
+    await sandbox.files.write(`${dir}/last`, 'x');
+    await eventually(() => told('write', 'last'), 'the last');
+    assert.deepEqual(events.map((e) => `${e.type} ${e.name}`),
+        ['create hard', 'create soft', 'create last', 'chmod last', 'write last']);
+    await handle.stop();
+});
+
 test('recursive: directories that appear, with what is in them, and that move', async () => {
     const { dir, told, handle } = await watched('deep', { recursive: true, includeEntry: true });
     fs.mkdirSync(`${dir}/a/b/c`, { recursive: true });
