@@ -1,6 +1,7 @@
 #include "net/http_session.hpp"
 
 #include <netinet/tcp.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
@@ -27,7 +28,8 @@ constexpr std::chrono::seconds kLinger{2};
 
 void wipe_authorization(Request& request) {
     for (auto& [name, value] : request.headers) {
-        if (name == "authorization" && !value.starts_with("Basic ")) wipe(value);  // Basic names a user
+        const bool names_user = ::strncasecmp(value.c_str(), "Basic ", 6) == 0;
+        if (name == "authorization" && !names_user) wipe(value);
     }
 }
 
