@@ -7,12 +7,16 @@
 namespace sandbox::koyeb {
 namespace {
 
+constexpr StreamId kStreams[] = {StreamId::stdout_, StreamId::stderr_, StreamId::pty};
+
 Task<> flush_task(SseWriter& writer) { co_await writer.flush(); }
 
 void append_output_event(std::string& out, StreamId stream, const LinePiece& piece) {
     out += "event: output\ndata: {\"data\":";
     append_json_string(out, piece.text, JsonCharset::ascii);
-    out += stream == StreamId::stderr_ ? ",\"stream\":\"stderr\"" : ",\"stream\":\"stdout\"";
+    out += ",\"stream\":\"";
+    out += stream_name(stream);
+    out += '"';
     append_line_end(out, piece.eol, piece.partial);
     out += "}\n\n";
 }
@@ -125,7 +129,7 @@ Task<> SseSink::on_end(StreamId stream) {
 void SseSink::flush_held() {
     flush_armed_ = false;
     std::string& out = writer_.buffer();
-    for (StreamId stream : {StreamId::stdout_, StreamId::stderr_}) {
+    for (StreamId stream : kStreams) {
         splitter(stream).flush([&](const LinePiece& piece) { append_output_event(out, stream, piece); });
     }
     if (!out.empty()) writer_.flush_later();
@@ -133,7 +137,7 @@ void SseSink::flush_held() {
 
 void SseSink::finish() {
     std::string& out = writer_.buffer();
-    for (StreamId stream : {StreamId::stdout_, StreamId::stderr_}) {
+    for (StreamId stream : kStreams) {
         splitter(stream).finish([&](const LinePiece& piece) { append_output_event(out, stream, piece); });
     }
 }

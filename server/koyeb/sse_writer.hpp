@@ -3,6 +3,7 @@
 // neither a reader that splits at every Unicode line boundary nor one that decodes each chunk by itself can
 // be hurt.
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -69,17 +70,15 @@ class SseSink final : public OutputSink, public std::enable_shared_from_this<Sse
 
   private:
     void flush_held();
-    LineSplitter& splitter(StreamId stream) {
-        return stream == StreamId::stderr_ ? stderr_lines_ : stdout_lines_;
-    }
+    LineSplitter& splitter(StreamId stream) { return lines_[static_cast<std::size_t>(stream)]; }
 
     SseWriter& writer_;
     Loop& loop_;
     const Options options_;
     Timer flush_timer_;
     bool flush_armed_ = false;
-    LineSplitter stdout_lines_{CrRule::all};
-    LineSplitter stderr_lines_{CrRule::all};
+    std::array<LineSplitter, 3> lines_{LineSplitter(CrRule::all), LineSplitter(CrRule::all),
+                                       LineSplitter(CrRule::all)};  // by StreamId
 };
 
 const char* stream_name(StreamId stream);

@@ -100,6 +100,17 @@ describe('a terminal', () => {
         await tty.send({ data: '\x03' });
         assert.deepEqual(await tty.end(), { code: 130, error: true, signal: 'SIGINT' });
     });
+    test('its stream has its name as text, too', async () => {
+        for (const fields of [{}, { flush_ms: 20 }]) {
+            const tty = await Session.open({ cmd: 'stty -echo; echo line; printf ask; read -r l; printf end', tty: true, encoding: 'utf-8', ...fields });
+            await tty.wait((events, text) => text.includes(fields.flush_ms ? 'ask' : 'line'));
+            await tty.send({ data: 'typed\n' });
+            assert.deepEqual(await tty.end(), { code: 0, error: false });
+            const outputs = tty.events.filter((e) => e.event === 'output').map((e) => e.data);
+            assert.deepEqual([...new Set(outputs.map((o) => o.stream))], ['pty']);
+            assert.equal(outputs.map((o) => o.data + (o.eol ?? (o.partial ? '' : '\n'))).join(''), 'line\r\naskend');
+        }
+    });
     test('a command that closes it before it ends is not hung up on', async () => {
         for (let i = 0; i < 60; ++i) {
             const cat = await Session.open({ args: ['cat'], tty: true });

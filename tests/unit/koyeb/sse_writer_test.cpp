@@ -156,6 +156,23 @@ TEST_F(SseTest, StreamsAreToldApartAndHeldApart) {
     finish();
 }
 
+TEST_F(SseTest, ATerminalIsCalledSo) {
+    SseSink::Options options;
+    options.flush = milliseconds(20);
+    auto lines = sink(options);
+    auto pty = [](const std::string& text, const std::string& more) {
+        return "event: output\ndata: {\"data\":\"" + text + "\",\"stream\":\"pty\"" + more + "}\n\n";
+    };
+    run(lines->on_output(StreamId::pty, "a\r\nheld"));
+    drive_until([&] { return exchange_.writes.size() == 2; });
+    run(lines->on_output(StreamId::pty, "last"));
+    lines->stop();
+    lines->finish();
+    finish();
+    EXPECT_EQ(exchange_.text(), pty("a", ",\"eol\":\"\\r\\n\"") + pty("held", ",\"partial\":true") +
+                                    pty("last", ",\"eol\":\"\""));
+}
+
 TEST_F(SseTest, RawChunks) {
     SseSink::Options options;
     options.base64 = true;
