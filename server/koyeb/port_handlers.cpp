@@ -60,18 +60,15 @@ Task<> handle_bind_port(net::Exchange& exchange, Context& context) {
 
 Task<> handle_unbind_port(net::Exchange& exchange, Context& context) {
     // An empty body unbinds whatever is bound, and so does `{}`.
-    std::optional<std::uint16_t> expected;
-    bool has_body = exchange.request().chunked || exchange.request().content_length.value_or(0) > 0;
-    if (has_body) {
-        std::unique_ptr<Body> body = co_await read_json(exchange, context);
-        if (!body) co_return;
-        Result<std::optional<std::uint16_t>> port = read_port(body->fields);
-        if (!port) {
-            co_await respond_bad_port(exchange, body->fields, port.error());
-            co_return;
-        }
-        expected = *port;
+    const std::string_view none_is_large;
+    std::unique_ptr<Body> body = co_await read_json(exchange, context, none_is_large, EmptyBody::no_members);
+    if (!body) co_return;
+    Result<std::optional<std::uint16_t>> port = read_port(body->fields);
+    if (!port) {
+        co_await respond_bad_port(exchange, body->fields, port.error());
+        co_return;
     }
+    const std::optional<std::uint16_t> expected = *port;
     if (context.binding.unbind(expected) == PortBinding::Unbind::mismatch) {
         co_await respond_port(exchange, 409, "error", "port " + std::to_string(*expected) + " is not bound",
                               context.binding.current(), "current_port");

@@ -29,7 +29,8 @@ Task<bool> respond_body_error(net::Exchange& exchange, const Error& error) {
     }
 }
 
-Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context, std::string_view large_key) {
+Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context, std::string_view large_key,
+                                      EmptyBody empty) {
     auto body = std::make_unique<Body>();
     std::string diverted;
     // Anew for a second member of that name: the last one counts.
@@ -44,6 +45,7 @@ Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context,
     }
     JsonObjectScanner scanner(body->fields);
     std::optional<Error> failure;
+    bool empty_will_do = empty == EmptyBody::no_members;
     for (;;) {
         Result<std::string_view> piece = co_await exchange.read_body();
         if (!piece) {
@@ -51,6 +53,7 @@ Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context,
             break;
         }
         if (piece->empty()) break;
+        empty_will_do = false;
         if (!scanner.feed(*piece)) {
             failure = Error{Errc::invalid_argument, scanner.error(), 0};
             break;
@@ -65,7 +68,8 @@ Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context,
             }
         }
     }
-    if (!failure && !scanner.finish()) failure = Error{Errc::invalid_argument, scanner.error(), 0};
+    if (!failure && !empty_will_do && !scanner.finish())
+        failure = Error{Errc::invalid_argument, scanner.error(), 0};
     if (failure) {
         if (failure->code != Errc::cancelled) co_await respond_body_error(exchange, *failure);
         co_return nullptr;

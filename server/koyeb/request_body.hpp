@@ -1,6 +1,7 @@
 #pragma once
 // JSON request bodies: read, checked, and answered with 400 when they are bad.
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,10 +19,13 @@ struct Body {
     bool has_large = false;        // the key was there, as a string
 };
 
+enum class EmptyBody : std::uint8_t { refused, no_members };
+
 // Reads a whole JSON object from the request. `large_key` names the member that may be huge (empty: none).
-// When the body cannot be used the error answer has been sent and nothing is returned.
+// `empty` says what a body without a byte is. When the body cannot be used the error answer has been sent and
+// nothing is returned.
 Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context,
-                                      std::string_view large_key = {});
+                                      std::string_view large_key = {}, EmptyBody empty = EmptyBody::refused);
 
 // 400 {"error":"Invalid request","detail":…}.
 Task<bool> respond_invalid(net::Exchange& exchange, std::string_view detail);

@@ -92,6 +92,18 @@ describe('bind_port and unbind_port', () => {
             assert.deepEqual([answer.status, answer.json.success], [200, true], JSON.stringify(body));
         }
     });
+    test('unbind: a chunked body that is empty is an empty one', async () => {
+        const head = `POST /unbind_port HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${d.secret}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+        const raw = await RawSocket.connect(d.port);
+        for (const [body, status] of [['0\r\n\r\n', 200], ['2\r\n{}\r\n0\r\n\r\n', 200], ['1\r\n{\r\n0\r\n\r\n', 400], ['1\r\n \r\n0\r\n\r\n', 400]]) {
+            await bind(18085);
+            raw.write(head + body);
+            assert.equal((await raw.response()).status, status, body);
+            assert.equal((await unbind({ port: 18086 })).status, status === 200 ? 200 : 409, 'is something bound?');
+        }
+        raw.close();
+        await unbind();
+    });
 });
 
 describe('closed doors', () => {
