@@ -149,6 +149,7 @@ Task<> handle_write_file(net::Exchange& exchange, Context& context) {
         }
         content = std::move(*decoded);
     }
+    options->length = content->size();
     SpoolSource source(*content);
     auto write = [&] { return files::write_file(request->path, *options, source); };
     std::vector<std::string> paths(1, request->path);

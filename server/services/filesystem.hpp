@@ -132,6 +132,7 @@ Result<std::size_t> read_at(const OpenedFile& file, std::uint64_t offset, std::s
 
 struct WriteOptions {
     bool append = false;
+    std::uint64_t length = 0;    // of the content, where it is known: append reserves room for it
     std::optional<mode_t> mode;  // exactly these bits, also when the file exists; else kept, or 0666 & ~umask
     std::optional<mode_t> mode_if_new;  // exactly these bits when this call makes the file
     bool must_be_new = false;           // an existing name, a link too, is "open <p>: file exists"
@@ -156,7 +157,7 @@ struct WriteOutcome {
 // old file are kept. A symbolic link stays and its target is written, also a missing one.
 //
 // In place, so not in one step, and after an error with whatever was written by then:
-//  - `append`;
+//  - `append`, which for want of space leaves the file as it was, where the file system can reserve `length`;
 //  - a target with several names (hard links), a device, a FIFO somebody reads from, a mount point;
 //  - where the directory or file system refuses staging, renaming or the old owner (EACCES, EPERM, EROFS,
 //  EXDEV,

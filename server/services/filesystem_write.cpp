@@ -200,6 +200,37 @@ class StagedFile {
     std::string name_;  // empty: it has none
 };
 
+// Room for what is about to be appended, so that a full disk is told before the first byte. A file system
+// that cannot reserve any tells only while it is written to.
+class Reservation {
+  public:
+    // Returns an errno, 0 for none.
+    int take(int fd, std::uint64_t length) {
+        struct stat info {};
+        if (length == 0 || ::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return 0;
+        blocks_ = info.st_blocks;
+        int error = 0;
+        do {
+            const auto count = static_cast<off_t>(length);
+            error = ::fallocate(fd, FALLOC_FL_KEEP_SIZE, info.st_size, count) == 0 ? 0 : errno;
+        } while (error == EINTR);
+        // Of what was refused a part may have been reserved.
+        fd_ = fd;
+        if (error == 0) return 0;
+        give_back();
+        return error == ENOSPC || error == EDQUOT || error == EFBIG ? error : 0;
+    }
+    void give_back() {
+        struct stat info {};
+        if (fd_ < 0 || ::fstat(fd_, &info) != 0 || info.st_blocks == blocks_) return;
+        (void)!::ftruncate(fd_, info.st_size);  // Takes the blocks behind the end, which is where it is.
+    }
+
+  private:
+    int fd_ = -1;
+    blkcnt_t blocks_ = 0;
+};
+
 enum class Attempt { done, in_place, again };
 
 class FileWriter {
@@ -366,8 +397,16 @@ class FileWriter {
     }
 
     Result<std::uint64_t> fill(UniqueFd fd) const {
+        Reservation room;
+        if (options_.append) {
+            int error = room.take(fd.get(), options_.length);
+            if (error != 0) return path_error("write", path_, error);
+        }
         Result<std::uint64_t> written = write_content(fd.get(), source_, path_);
-        if (!written) return written;
+        if (!written) {
+            room.give_back();
+            return written;
+        }
         if (Result<> changed = change_attributes(fd.get()); !changed) return changed.error();
         int raw = fd.release();
         if (::close(raw) != 0 && errno != EINTR) return path_error("write", path_, errno);

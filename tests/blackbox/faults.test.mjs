@@ -167,6 +167,21 @@ describe('the disk is full', { skip: needsRoot }, () => {
             assert.deepEqual(entries, ['fill', 'keep']);
         });
     });
+    test('write_file with append: all of it or nothing', async () => {
+        await full(async (daemon) => {
+            await daemon.run('truncate -s -120K fill', { cwd: daemon.tmp });
+            const path = `${daemon.tmp}/keep`;
+            const room = async () => (await daemon.run('stat -f -c %f .', { cwd: daemon.tmp })).stdout;
+            const append = async (size) => (await daemon.post('/write_file', { path, content: 'n'.repeat(size), append: true })).json;
+            const before = await room();
+            assert.equal((await append(200_000)).error, `write ${path}: no space left on device`);
+            const { content } = (await daemon.post('/read_file', { path })).json;
+            assert.ok(content === 'old\n', `${content.length} bytes`);
+            assert.equal(await room(), before);
+            assert.deepEqual(await append(50_000), { success: true });
+            assert.equal((await daemon.post('/stat', { path })).json.size, 50_004);
+        });
+    });
 });
 
 test('without any directory for temporary files', async () => {

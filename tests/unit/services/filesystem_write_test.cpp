@@ -126,6 +126,41 @@ TEST_F(FilesystemWriteTest, Appends) {
     EXPECT_EQ(lstat_of(path("log")).st_ino, inode);
 }
 
+TEST_F(FilesystemWriteTest, WhatThereIsNoRoomForIsNotAppended) {
+    std::string file = make_file("f");
+    WriteOptions options;
+    options.append = true;
+    options.length = 3;
+    bool possible = true;
+    for (int error : {ENOSPC, EDQUOT, EFBIG}) {
+        possible = with_failing_calls({{SYS_fallocate, -1, 0, error}}, [&] {
+            auto refused = write(file, "new", options);
+            ASSERT_FALSE(refused);
+            EXPECT_EQ(refused.error().sys_errno, error);
+            EXPECT_FALSE(write(path("made"), "new", options));
+        });
+        EXPECT_EQ(content(file), "old");
+    }
+    if (!possible) GTEST_SKIP() << "no system call filters here";
+    EXPECT_FALSE(exists(path("made")));
+    for (int error : {EOPNOTSUPP, ENOSYS, EPERM}) {
+        with_failing_calls({{SYS_fallocate, -1, 0, error}},
+                           [&] { EXPECT_TRUE(write(file, "new", options)) << error; });
+    }
+    EXPECT_EQ(content(file), "oldnewnewnew");
+}
+
+TEST_F(FilesystemWriteTest, RoomForWhatDoesNotComeIsGivenBack) {
+    std::string file = make_file("f");
+    WriteOptions options;
+    options.append = true;
+    options.length = 10'000'000;
+    FailingSource source;
+    EXPECT_EQ(error_of(write_file(file, options, source)), "the source broke");
+    EXPECT_EQ(content(file), "old" + std::string(1000, 'x'));
+    EXPECT_LT(lstat_of(file).st_blocks * 512, 1'000'000);
+}
+
 TEST_F(FilesystemWriteTest, ErrorTexts) {
     make_directory("dir");
     make_file("file");
