@@ -202,7 +202,7 @@ test('without sh, /proc and /dev', { skip: needsRoot || (slow && 'sanitizers nee
         assert.match(refused.json.error, /there is no shell/);
         const large = 'x'.repeat(5_000_000);
         assert.equal((await daemon.post('/run', { args: ['/b/cat'], stdin: large })).json.stdout, large);
-        const late = await daemon.post('/run', { args: ['/b/sleep', '395'], timeout: 0.1 });
+        const late = await daemon.post('/run', { args: ['/b/sleep', '395'], timeout: 1 }); // with its start
         assert.deepEqual([late.json.code, late.json.timed_out], [143, true]);
         const { json } = await daemon.post('/start_process', { args: ['/b/sleep', '396'] });
         assert.equal((await daemon.post('/kill_process', { id: json.id })).json.success, true);
