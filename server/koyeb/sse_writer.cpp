@@ -8,15 +8,15 @@ namespace sandbox::koyeb {
 namespace {
 
 constexpr StreamId kStreams[] = {StreamId::stdout_, StreamId::stderr_, StreamId::pty};
+constexpr std::string_view kStreamMembers[] = {",\"stream\":\"stdout\"", ",\"stream\":\"stderr\"",
+                                               ",\"stream\":\"pty\""};
 
 Task<> flush_task(SseWriter& writer) { co_await writer.flush(); }
 
 void append_output_event(std::string& out, StreamId stream, const LinePiece& piece) {
     out += "event: output\ndata: {\"data\":";
     append_json_string(out, piece.text, JsonCharset::ascii);
-    out += ",\"stream\":\"";
-    out += stream_name(stream);
-    out += '"';
+    out += kStreamMembers[static_cast<std::size_t>(stream)];
     append_line_end(out, piece.eol, piece.partial);
     out += "}\n\n";
 }

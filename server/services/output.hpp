@@ -12,7 +12,8 @@ enum class StreamId : std::uint8_t { stdout_, stderr_, pty };
 
 // Takes the bytes of a command's streams in the order they were read. Loop thread. The next read of that
 // stream waits for the returned task: that is the back-pressure. Calls for different streams can overlap in
-// time. It must not throw, and must take (and may drop) everything for as long as the command lives.
+// time. It must take (and may drop) everything for as long as the command lives; what it throws
+// ends the command (CommandEnd::output_lost).
 class OutputSink {
   public:
     virtual ~OutputSink() = default;

@@ -92,7 +92,7 @@ for (const [kind, { name, type, letter, unread }] of Object.entries(kinds)) {
                 else if (codes[method]) assert.deepEqual([status, json.message], codes[method]);
                 else assert.ok(status >= 400 && json.message.includes(at), `${route}: ${status} ${JSON.stringify(json)}`);
             }
-            assert.deepEqual(await call.download(at), { status: 400, json: { message: `open ${at}: ${unread}`, code: 400 } });
+            assert.deepEqual(await call.download(at), { status: 500, json: { message: `open ${at}: ${unread}`, code: 500 } });
             const below = await call.upload(`${at}/below`);
             assert.ok(below.status >= 400 && below.json.message.includes(at), JSON.stringify(below));
             if (kind === 'zero') assert.equal((await call.upload(at)).status, 200, 'it takes everything');
