@@ -63,11 +63,12 @@ Task<Reply<>> write_input(Context& context, std::shared_ptr<ManagedProcess> proc
         if (!written) co_return input_error(stream, written.error().message);
         co_return Reply<>();
     }
+    const Command::InputPlace place(process->shared_command());
     Spool spool(context.file_pool, context.spill_dir, kInputInMemory);
     std::uint64_t done = 0;
     Result<> written = co_await spool.append(*bytes);
     std::string().swap(*bytes);
-    if (written) written = co_await process->command().write_stdin(spool, done);
+    if (written) written = co_await process->command().write_stdin(place, spool, done);
     if (!written) co_return input_error(stream, written.error().message);
     co_return Reply<>();
 }

@@ -67,7 +67,8 @@ Task<> stream_events(net::Exchange& exchange, Context& context, std::shared_ptr<
     if (expired) {
         error = ConnectError{Code::deadline_exceeded, "context deadline exceeded"};
     } else if (subscription->cut_off()) {
-        error = ConnectError{Code::resource_exhausted, "the output was not read for too long"};
+        error = ConnectError{Code::resource_exhausted,
+                             "output was lost: it was not read for too long, or there was no memory for it"};
     } else if (process->end() && process->end()->output_lost) {
         error = ConnectError{Code::internal, "the output was lost for want of memory, and the process ended"};
     } else if (process->end()) {
@@ -155,6 +156,12 @@ CommandSpec told_by_shell(const CommandSpec& spec) {
     return through;
 }
 
+// Not for want of something, which a shell would want, too.
+bool cannot_be_executed(const CommandError& error) {
+    return error.kind == CommandError::Kind::not_started && error.error.code != Errc::too_large &&
+           error.error.code != Errc::resource_exhausted;
+}
+
 ConnectError start_error(const CommandError& error) {
     // No retry helps, as resource_exhausted would have it.
     if (error.error.sys_errno == E2BIG) return {Code::invalid_argument, error.error.message};
@@ -191,8 +198,7 @@ Task<> handle_start(net::Exchange& exchange, Context& context) {
     CommandSpec spec = call->spec;
     std::optional<CommandSpec> told = call->asked;
     auto started = co_await context.processes.start(std::move(spec), Dialect::envd, call->tag, hub, told);
-    const bool not_executed = !started && started.error().kind == CommandError::Kind::not_started;
-    if (not_executed && started.error().error.sys_errno != E2BIG) {
+    if (!started && cannot_be_executed(started.error())) {
         CommandSpec through = told_by_shell(call->spec);
         started = co_await context.processes.start(std::move(through), Dialect::envd, call->tag, hub, told);
     }

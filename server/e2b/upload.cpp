@@ -248,12 +248,15 @@ RestReply<std::string> compose(const Caller& caller, const std::vector<std::stri
     Result<files::WriteOutcome> written = files::write_file(*target, options, content);
     if (!written) return write_error(written.error(), *target);
     // A source may be the destination by another name: through a link, or with a "." in it.
-    struct stat made {};
-    const bool there = ::stat(target->c_str(), &made) == 0;
+    struct stat name {};
+    struct stat file {};  // Another one where the destination is a link.
+    const bool there = ::lstat(target->c_str(), &name) == 0 && ::stat(target->c_str(), &file) == 0;
+    auto same = [](const struct stat& a, const struct stat& b) {
+        return a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+    };
     for (const std::string& path : paths) {
         struct stat source {};
-        if (there && ::lstat(path.c_str(), &source) == 0 && source.st_ino == made.st_ino &&
-            source.st_dev == made.st_dev)
+        if (there && ::lstat(path.c_str(), &source) == 0 && (same(source, name) || same(source, file)))
             continue;
         Result<> removed = files::delete_file(path);
         if (!removed && removed.error().code != Errc::not_found)

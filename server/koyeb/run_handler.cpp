@@ -191,6 +191,7 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
         end = co_await command->wait(EndRule::exit_and_drain);
     }
     co_await command->detach_sink();
+    end.output_lost = command->output_lost();
     sink->end();
     if (!co_await answer.stdout_sent()) co_return;
     if ((end.not_started || end.survives || end.output_lost) && exchange.answered()) {

@@ -109,6 +109,7 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
     writer.keep_alive(request->keepalive);
     CommandEnd end = co_await command->wait(EndRule::exit_and_drain);
     co_await command->detach_sink();
+    end.output_lost = command->output_lost();
     sink->stop();
     if (end.output_lost) {
         exchange.abort();  // The last event may be half an event.

@@ -55,13 +55,17 @@ Task<bool> SseWriter::flush() {
     while (writing_) co_await written_.wait();
     if (pending_.empty()) co_return !exchange_.peer_gone();
     writing_ = true;
-    auto release = [this] {
+    bool whole = false;
+    auto release = [this, &whole] {
+        sending_.clear();
+        if (!whole) exchange_.abort();  // Who reads it must not take what is there for all.
         writing_ = false;
         written_.notify();
     };
     const OnExit released(release);
     sending_.swap(pending_);
     bool alive = co_await exchange_.write(sending_);
+    whole = true;
     sending_.clear();
     if (sending_.capacity() > 1024 * 1024) std::string().swap(sending_);
     sent_since_tick_ = true;

@@ -74,6 +74,8 @@ std::uint64_t Command::bytes_out(StreamId stream) const { return impl_->stream(s
 bool Command::has_pty() const { return impl_->terminal_fd >= 0; }
 bool Command::stdin_open() const { return impl_->input && impl_->input->is_open() && !impl_->input_ending; }
 
+bool Command::output_lost() const { return impl_->output_lost; }
+
 void Command::on_exit(const ExitRecord& record) {
     impl_->exit = record;
     impl_->exited_at = Clock::now();
@@ -142,6 +144,11 @@ void Command::lose_output(const std::exception& error) {
         if (std::exchange(stream.large, false)) --impl.environment.large_pipes;
         stream.at_end = true;
     }
+    if (impl.terminal_fd >= 0) {
+        impl.terminal_fd = -1;
+        impl.input.reset();
+    }
+    impl.let_go_of_input();
     impl.changed.notify();
     start_terminating(Milliseconds(0));
     log::error("output of a command lost, which is ended", {{"pid", pid()}, {"error", error.what()}});

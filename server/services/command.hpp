@@ -150,6 +150,7 @@ class Command : public std::enable_shared_from_this<Command> {
     std::uint64_t bytes_out(StreamId stream) const;
     bool has_pty() const;
     bool stdin_open() const;
+    bool output_lost() const;  // as of CommandEnd, so far
 
     // Resumes as soon as the leader has ended; pipes_open is not known yet.
     Task<CommandEnd> wait_exit();
@@ -173,12 +174,30 @@ class Command : public std::enable_shared_from_this<Command> {
     // resource_exhausted when not all of the tree could be looked at: those who were seen have got it.
     Task<Result<>> signal(int number, bool tree);
 
+    // A place in the line of those who write to stdin, from its making to its end: what comes later is
+    // written later, and an end of stdin waits for it. Of a stdin that is not open it is none.
+    class InputPlace {
+      public:
+        explicit InputPlace(std::shared_ptr<Command> command);
+        ~InputPlace();
+        InputPlace(const InputPlace&) = delete;
+        InputPlace& operator=(const InputPlace&) = delete;
+
+      private:
+        friend class Command;
+        std::shared_ptr<Command> command_;
+        std::uint64_t number_ = 0;  // 0: none
+    };
+
     // Suspends while the pipe (or the terminal) is full. What one call writes stays together, however many
     // write at the same time. failed_precondition when stdin is not open.
     Task<Result<>> write_stdin(std::string bytes);
     // The same for any amount; `done` counts the bytes that were taken. Once `*give_up` is true and
     // wake_stdin_writers() was called, the rest is left out and the error is cancelled.
     Task<Result<>> write_stdin(Spool& bytes, std::uint64_t& done, const bool* give_up = nullptr);
+    // The same by a place taken earlier.
+    Task<Result<>> write_stdin(const InputPlace& place, Spool& bytes, std::uint64_t& done,
+                               const bool* give_up = nullptr);
     void wake_stdin_writers();
     // Ends stdin: the command reads end of file, behind what is still being written. Nothing more is
     // accepted. Not for a terminal. Stdin ends by itself when the leader has ended, the pipes are at their
@@ -202,9 +221,8 @@ class Command : public std::enable_shared_from_this<Command> {
     void lose_output(const std::exception& error);
     static Task<> end_stream(StreamId stream, std::shared_ptr<Command> self);
     Task<> run_termination(std::shared_ptr<Command> self);
-    Task<Result<>> take_input(const bool* give_up);
-    void give_input_back(const Result<>& written);
-    void leave_input();
+    Task<Result<>> await_turn(const InputPlace& place, const bool* give_up);
+    void note_broken(const Result<>& written);
     CommandEnd end_record() const;
     void on_exit(const ExitRecord& record);
     // Whether the leader has, as the kernel knows it now.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 
 #include "platform/event.hpp"
 #include "platform/pipe.hpp"
@@ -107,7 +108,7 @@ struct Command::Impl {
     }
     // Closes a pipe that nobody can read any more: ended commands are kept, and theirs would be, too.
     void let_go_of_input() {
-        if (!exit || !all_at_end() || !input || input_writers > 0 || terminal_fd >= 0) return;
+        if (!exit || !all_at_end() || !input || !input_line.empty() || terminal_fd >= 0) return;
         if (!input->has_reader()) input->close();
     }
     // Whether somebody could still write. When nobody can, the end is sure to come, however late we look.
@@ -133,9 +134,9 @@ struct Command::Impl {
     unsigned tree_jobs = 0;  // on the work pool, with `cgroup`
     std::array<OutputStream, 3> streams;
     std::unique_ptr<WriteEnd> input;
-    bool input_busy = false;     // a writer has its turn
-    unsigned input_writers = 0;  // with those who wait for theirs
-    bool input_ending = false;   // it is closed behind the last of them
+    std::deque<std::uint64_t> input_line;  // of writers, by number; the first has its turn
+    std::uint64_t last_in_line = 0;
+    bool input_ending = false;  // it is closed behind the last of them
     int terminal_fd = -1;
     Event changed;
     Timer timeout_timer;

@@ -2,6 +2,8 @@
 
 #include <sys/ioctl.h>
 
+#include <cerrno>
+
 #include "services/command_impl.hpp"
 
 namespace sandbox {
@@ -13,49 +15,52 @@ bool given_up(const bool* give_up) { return give_up != nullptr && *give_up; }
 
 }  // namespace
 
-// Writers take turns, so that none is torn.
-Task<Result<>> Command::take_input(const bool* give_up) {
-    Impl& impl = *impl_;
-    const Error not_open{Errc::failed_precondition, "stdin is not open", EPIPE};
-    if (!stdin_open()) co_return not_open;
-    ++impl.input_writers;
-    while (impl.input_busy && !given_up(give_up)) co_await impl.changed.wait();
-    std::optional<Error> refused;
-    if (!impl.input || !impl.input->is_open()) refused = not_open;
-    if (given_up(give_up)) refused = Error{Errc::cancelled, "write given up", ECANCELED};
-    if (refused) {
-        leave_input();
-        co_return *refused;
-    }
-    impl.input_busy = true;
-    co_return Result<>();
+Command::InputPlace::InputPlace(std::shared_ptr<Command> command) : command_(std::move(command)) {
+    Impl& impl = *command_->impl_;
+    if (!command_->stdin_open()) return;
+    impl.input_line.push_back(++impl.last_in_line);
+    number_ = impl.last_in_line;
 }
 
-void Command::leave_input() {
-    Impl& impl = *impl_;
-    if (--impl.input_writers == 0 && impl.input_ending && impl.input) impl.input->close();
-}
-
-void Command::give_input_back(const Result<>& written) {
-    Impl& impl = *impl_;
-    impl.input_busy = false;
-    bool broken = !written && written.error().sys_errno == EPIPE;
-    if (broken && impl.input && impl.terminal_fd < 0) impl.input->close();
-    leave_input();
+Command::InputPlace::~InputPlace() {
+    if (number_ == 0) return;
+    Impl& impl = *command_->impl_;
+    std::erase(impl.input_line, number_);
+    if (impl.input_line.empty() && impl.input_ending && impl.input) impl.input->close();
     impl.changed.notify();
 }
 
+Task<Result<>> Command::await_turn(const InputPlace& place, const bool* give_up) {
+    Impl& impl = *impl_;
+    const Error not_open{Errc::failed_precondition, "stdin is not open", EPIPE};
+    if (place.number_ == 0) co_return not_open;
+    while (impl.input_line.front() != place.number_ && !given_up(give_up)) co_await impl.changed.wait();
+    if (given_up(give_up)) co_return Error{Errc::cancelled, "write given up", ECANCELED};
+    if (!impl.input || !impl.input->is_open()) co_return not_open;
+    co_return Result<>();
+}
+
+void Command::note_broken(const Result<>& written) {
+    const bool broken = !written && written.error().sys_errno == EPIPE;
+    if (broken && impl_->input && impl_->terminal_fd < 0) impl_->input->close();
+}
+
 Task<Result<>> Command::write_stdin(std::string bytes) {
-    auto self = shared_from_this();
-    if (Result<> turn = co_await take_input(nullptr); !turn) co_return turn;
+    const InputPlace place(shared_from_this());
+    if (Result<> turn = co_await await_turn(place, nullptr); !turn) co_return turn;
     Result<> written = co_await impl_->input->write_all(bytes);
-    give_input_back(written);
+    note_broken(written);
     co_return written;
 }
 
 Task<Result<>> Command::write_stdin(Spool& bytes, std::uint64_t& done, const bool* give_up) {
-    auto self = shared_from_this();
-    Result<> written = co_await take_input(give_up);
+    const InputPlace place(shared_from_this());
+    co_return co_await write_stdin(place, bytes, done, give_up);
+}
+
+Task<Result<>> Command::write_stdin(const InputPlace& place, Spool& bytes, std::uint64_t& done,
+                                    const bool* give_up) {
+    Result<> written = co_await await_turn(place, give_up);
     if (!written) co_return written;
     std::string chunk;
     while (written && done < bytes.size()) {
@@ -71,7 +76,7 @@ Task<Result<>> Command::write_stdin(Spool& bytes, std::uint64_t& done, const boo
             if (written) done += *count;
         }
     }
-    give_input_back(written);
+    note_broken(written);
     co_return written;
 }
 
@@ -84,7 +89,7 @@ Result<> Command::close_stdin() {
     if (has_pty())
         return Error{Errc::failed_precondition, "a terminal has no end of input; send Ctrl-D (0x04)", 0};
     impl_->input_ending = true;
-    if (impl_->input && impl_->input_writers == 0) impl_->input->close();
+    if (impl_->input && impl_->input_line.empty()) impl_->input->close();
     return Result<>();
 }
 

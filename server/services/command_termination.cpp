@@ -25,18 +25,18 @@ void Command::start_terminating(Milliseconds grace) {
         impl.changed.notify();
         return;
     }
+    auto self = shared_from_this();
     impl.terminating = true;
     impl.kill_at = kill_at;
-    auto self = shared_from_this();
-    if (!has_ended()) impl.killed_by_us = true;
-    // A cgroup loses nobody, so the leader may go at once. Without one, those who only hang on it by their
-    // parent link are looked up first; a machine too busy for that does not hold up the kill.
-    if (impl.cgroup) {
-        impl.signal_group();
-    } else {
-        impl.group_timer.start(kLookup, [self] { self->impl_->signal_group(); });
-    }
     try {
+        if (!has_ended()) impl.killed_by_us = true;
+        // A cgroup loses nobody, so the leader may go at once. Without one, those who only hang on it by
+        // their parent link are looked up first; a machine too busy for that does not hold up the kill.
+        if (impl.cgroup) {
+            impl.signal_group();
+        } else {
+            impl.group_timer.start(kLookup, [self] { self->impl_->signal_group(); });
+        }
         spawn_task(impl.environment.loop, "end of a tree", run_termination(self));
     } catch (...) {
         impl.terminating = false;  // Nobody is to wait for what does not run.

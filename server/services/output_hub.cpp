@@ -167,7 +167,9 @@ Task<> OutputHub::publish_to_all(const OutputPiece& piece) {
     bool all_have_it = false;
     auto release = [this, &now, &all_have_it] {
         for (const auto& subscriber : now) {
-            if (!all_have_it) subscriber->cut_off = true;
+            if (all_have_it) continue;
+            subscriber->cut_off = true;
+            subscriber->changed.notify();
         }
         std::erase_if(subscribers_, [](const auto& s) { return s->cut_off; });
         publishing_ = false;

@@ -237,6 +237,15 @@ describe('plain HTTP', () => {
             }
         }
     });
+    test('compose onto a link that is a source, too', async () => {
+        fs.writeFileSync(at('composed-file'), 'one ');
+        fs.symlinkSync('composed-file', at('composed-link'));
+        fs.writeFileSync(at('p3'), 'two');
+        const body = JSON.stringify({ source_paths: [at('composed-link'), at('p3')], destination: at('composed-link') });
+        assert.equal((await fetch(`${d.envdUrl}/files/compose`, { method: 'POST', body })).status, 200);
+        assert.equal(fs.readFileSync(at('composed-link'), 'utf8'), 'one two');
+        assert.equal(fs.readFileSync(at('composed-file'), 'utf8'), 'one two');
+    });
 });
 
 finish(d);

@@ -87,7 +87,8 @@ TEST_F(CommandTest, StdinEndsBehindWhatIsStillBeingWritten) {
     std::vector<std::optional<Result<>>> results(3);
     for (auto& result : results)
         spawn_task(loop_, "writer", write_text(command, std::string(300'000, 'x'), result));
-    drive_for(Milliseconds(20));  // One of them has filled the pipe, the others wait.
+    loop_.restart();
+    loop_.poll();  // One of them has filled the pipe, the others wait.
     EXPECT_FALSE(results[0] || results[1] || results[2]);
     EXPECT_TRUE(command->close_stdin());
     EXPECT_FALSE(command->stdin_open());
@@ -99,6 +100,33 @@ TEST_F(CommandTest, StdinEndsBehindWhatIsStillBeingWritten) {
     }
     EXPECT_EQ(run(command->wait(EndRule::exit_and_eof)).exit.status.code(), 0);
     EXPECT_EQ(sink_->out(), "900000\n");
+}
+
+TEST_F(CommandTest, APlaceInTheLineHoldsWhatComesLater) {
+    CommandSpec spec = argv({"cat"});
+    spec.stdin_mode = StdinMode::pipe;
+    auto command = start(spec);
+    SpillDir directory("", "");
+    Spool first(work_pool_, directory, 1000);
+    std::optional<Result<>> second;
+    {
+        const Command::InputPlace place(command);
+        spawn_task(loop_, "writer", write_text(command, "second", second));
+        loop_.restart();
+        loop_.poll();  // It has been posted, and stands in line now.
+        EXPECT_TRUE(run(first.append("first ")));
+        EXPECT_TRUE(command->close_stdin());
+        const Command::InputPlace late(command);
+        std::uint64_t done = 0;
+        EXPECT_FALSE(run(command->write_stdin(late, first, done)));
+        EXPECT_FALSE(second);
+        EXPECT_TRUE(run(command->write_stdin(place, first, done)));
+        EXPECT_EQ(done, 6U);
+    }
+    drive_until([&] { return second.has_value(); });
+    EXPECT_TRUE(*second);
+    EXPECT_EQ(run(command->wait(EndRule::exit_and_eof)).exit.status.code(), 0);
+    EXPECT_EQ(sink_->out(), "first second");
 }
 
 // Of the thousand ended processes that are remembered none may cost a descriptor.
