@@ -63,8 +63,11 @@ UniqueFd DescriptorReserve::open(const char* path, int flags) {
 
 void DescriptorReserve::put_back(UniqueFd fd) {
     std::lock_guard lock(mutex_);
-    if (fd.get() >= kLowest && held_.size() < kSize) held_.push_back(std::move(fd));
-    fd.reset();
+    if (fd.get() >= kLowest && held_.size() < kSize) {
+        held_.push_back(std::move(fd));
+    } else {
+        fd.reset();  // fill() may want its number.
+    }
     fill();
 }
 
