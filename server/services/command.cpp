@@ -138,15 +138,10 @@ Task<> Command::read_rest(std::shared_ptr<Command> self) {
 void Command::lose_output(const std::exception& error) {
     Impl& impl = *impl_;
     impl.output_lost = true;
-    for (OutputStream& stream : impl.streams) {
-        if (stream.at_end) continue;
-        stream.end->close();
-        if (std::exchange(stream.large, false)) --impl.environment.large_pipes;
-        stream.at_end = true;
-    }
-    if (impl.terminal_fd >= 0) {
-        impl.terminal_fd = -1;
-        impl.input.reset();
+    for (StreamId id : kAllStreams) {
+        if (impl.stream(id).at_end) continue;
+        impl.close_stream(id);
+        impl.stream(id).at_end = true;
     }
     impl.let_go_of_input();
     impl.changed.notify();
@@ -191,12 +186,7 @@ Task<> Command::end_stream(StreamId id, std::shared_ptr<Command> self) {
     // would hang up on it.
     stream.waiting = true;
     while (id == StreamId::pty && !impl.exit) co_await impl.changed.wait();
-    stream.end->close();
-    if (std::exchange(stream.large, false)) --impl.environment.large_pipes;
-    if (id == StreamId::pty) {
-        impl.terminal_fd = -1;
-        impl.input.reset();
-    }
+    impl.close_stream(id);
     if (std::shared_ptr<OutputSink> sink = impl.sink) {
         auto release = [&impl] { --impl.delivering; };
         ++impl.delivering;

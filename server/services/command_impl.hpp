@@ -93,6 +93,16 @@ struct Command::Impl {
         if (stream.large) ++environment.large_pipes;
     }
 
+    // Gives back what it has; a terminal takes its input with it.
+    void close_stream(StreamId id) {
+        OutputStream& closed = stream(id);
+        closed.end->close();
+        if (std::exchange(closed.large, false)) --environment.large_pipes;
+        if (id != StreamId::pty) return;
+        terminal_fd = -1;
+        input.reset();
+    }
+
     OutputStream& stream(StreamId id) { return streams[static_cast<std::size_t>(id)]; }
     bool all_at_end() const {
         for (const OutputStream& s : streams) {
