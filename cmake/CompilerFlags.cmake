@@ -21,6 +21,7 @@ if(SANDBOX_SANITIZE)
     list(APPEND SANDBOX_SANITIZE_FLAGS -fno-sanitize-recover=undefined -fno-sanitize=vptr)
   endif()
   target_compile_options(sandbox_flags INTERFACE ${SANDBOX_SANITIZE_FLAGS})
+  target_compile_definitions(sandbox_flags INTERFACE SANDBOX_SANITIZED)
   target_link_options(sandbox_flags INTERFACE ${SANDBOX_SANITIZE_FLAGS})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC's own -Wmaybe-uninitialized and -Wtsan are noise under instrumentation.

@@ -10,7 +10,9 @@ add_library(sandbox_asio INTERFACE)
 target_include_directories(sandbox_asio SYSTEM INTERFACE ${Boost_INCLUDE_DIRS})
 target_compile_definitions(sandbox_asio INTERFACE
   BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION
-  BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_BOOST_COROUTINE)
+  BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_BOOST_COROUTINE
+  # So that its memory comes from operator new, which has a reserve (server/platform/memory_reserve.hpp).
+  BOOST_ASIO_DISABLE_STD_ALIGNED_ALLOC BOOST_ASIO_DISABLE_BOOST_ALIGN)
 
 add_library(sandbox_sodium INTERFACE)
 if(SANDBOX_STATIC)

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
+#include <boost/intrusive/list.hpp>
 #include <cerrno>
 #include <deque>
 #include <list>
@@ -55,7 +56,12 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
         std::uint64_t key = 0;  // while it is watched
     };
 
-    struct Connection {
+    // In the queue of those that have something to do it is by itself, so that no memory is needed to get
+    // there.
+    using Queued =
+        boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
+    struct Connection : Queued {
         // starved: accepted, and waiting for a descriptor to dial with
         enum class Phase : std::uint8_t { unbound, starved, dialling, relaying };
 
@@ -73,7 +79,6 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
         Phase phase = Phase::unbound;
         Family family = Family::v4;
         bool second_family = false;
-        bool queued = false;
     };
 
     Impl(Loop& l, PortBinding& b, UniqueFd listener, const ForwarderOptions& o)
@@ -121,9 +126,9 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     Timer starved_timer;
     Event room;
     PipePool pipes;
-    std::list<Connection> relays;     // starved, dialling and relaying
-    std::list<Connection> unbound;    // oldest first
-    std::deque<Connection*> queue;    // have something to do
+    std::list<Connection> relays;   // starved, dialling and relaying
+    std::list<Connection> unbound;  // oldest first
+    boost::intrusive::list<Connection, boost::intrusive::constant_time_size<false>> queue;
     std::deque<Connection*> starved;  // oldest first; no more are accepted while there are some
     PortBinding::Subscription subscription;
     Family preferred = Family::v4;  // where the bound port was found last
@@ -153,9 +158,13 @@ void Forwarder::Impl::stop() {
 Task<> Forwarder::Impl::accept_all(std::shared_ptr<Impl> impl) {
     for (;;) {
         while (!impl->has_room() && !impl->stopped) co_await impl->room.wait();
-        UniqueFd fd = co_await impl->acceptor.accept();
-        if (!fd) co_return;
-        impl->admit(std::move(fd));
+        try {
+            UniqueFd fd = co_await impl->acceptor.accept();
+            if (!fd) co_return;
+            impl->admit(std::move(fd));
+        } catch (const std::bad_alloc&) {
+            ++impl->totals.dial_errors;  // Closed. The next one may find memory.
+        }
     }
 }
 
@@ -268,15 +277,14 @@ void Forwarder::Impl::connected(Connection& connection) {
 }
 
 void Forwarder::Impl::enqueue(Connection& connection) {
-    if (!std::exchange(connection.queued, true)) queue.push_back(&connection);
+    if (!connection.is_linked()) queue.push_back(connection);
 }
 
 void Forwarder::Impl::turn() {
     turn_is_due = false;
     for (unsigned n = 0; n < kRelaysPerTurn && !queue.empty(); ++n) {
-        Connection& connection = *queue.front();
+        Connection& connection = queue.front();
         queue.pop_front();
-        connection.queued = false;
         step(connection);
     }
     if (queue.empty() || std::exchange(turn_is_due, true)) return;
@@ -347,7 +355,6 @@ void Forwarder::Impl::end(Connection& connection) {
     totals.bytes_to_target += relay.bytes_to_target();
     totals.bytes_to_client += relay.bytes_to_client();
     if (relay.was_reset()) ++totals.resets;
-    if (connection.queued) std::erase(queue, &connection);
     forget(connection.client);
     forget(connection.target);
     bool had_room = has_room();

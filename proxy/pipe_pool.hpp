@@ -22,7 +22,9 @@ class PipePool {
   public:
     // `bytes` is the size asked for; an unprivileged user past /proc/sys/fs/pipe-user-pages-soft gets smaller
     // ones. Up to `max_idle` pipes are kept open.
-    PipePool(std::size_t bytes, std::size_t max_idle) : bytes_(bytes), max_idle_(max_idle) {}
+    PipePool(std::size_t bytes, std::size_t max_idle) : bytes_(bytes), max_idle_(max_idle) {
+        idle_.reserve(max_idle_);
+    }
 
     // An empty, non-blocking pipe; nothing when there are no descriptors left.
     std::optional<Pipe> borrow();

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 
 namespace sandbox::proxy {
 namespace {
@@ -16,6 +17,8 @@ constexpr std::size_t kSpliceBytes = 1024 * 1024;
 constexpr std::size_t kCopyBytes = 64 * 1024;
 // Two splice(2) for a few bytes cost more than a recv(2) and a send(2).
 constexpr std::size_t kSmallBytes = 4096;
+// What there is room for when there is no memory (platform/memory_reserve).
+constexpr std::size_t kLeastBytes = 512;
 
 bool splice_unsupported(int error) { return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP; }
 
@@ -41,7 +44,12 @@ void Endpoint::note(std::uint32_t events) {
 }
 
 long Channel::fill_by_copy(Endpoint& source, std::size_t room) {
-    memory_ = std::make_unique_for_overwrite<char[]>(room);
+    memory_.reset(new (std::nothrow) char[room]);
+    if (!memory_) {
+        room = kLeastBytes;
+        memory_.reset(new (std::nothrow) char[room]);
+    }
+    if (!memory_) return -ENOMEM;
     offset_ = 0;
     ssize_t n = ::recv(source.fd.get(), memory_.get(), room, MSG_DONTWAIT);
     if (n <= 0) {
@@ -81,7 +89,8 @@ long Channel::fill(Endpoint& source, PipePool& pool) {
 }
 
 bool Channel::pipe_to_memory() {
-    memory_ = std::make_unique_for_overwrite<char[]>(held_);
+    memory_.reset(new (std::nothrow) char[held_]);
+    if (!memory_) return false;
     offset_ = 0;
     for (std::size_t have = 0; have < held_;) {
         ssize_t n = ::read(pipe_->out.get(), memory_.get() + have, held_ - have);

@@ -87,6 +87,7 @@ class Daemon {
 
   private:
     void on_signal(int signal, pid_t sender);
+    void run_loop();
     void finish();
     Task<std::optional<net::Denial>> authorize(const net::Request& request);
     Task<std::optional<net::Denial>> authorize_envd(const net::Request& request);
@@ -230,9 +231,21 @@ int Daemon::run() {
         spawn_task(loop_, "customer command", entrypoint_.start(config_.entrypoint, commands_.base_env));
     }
     reaper_.sweep();  // Orphans that came before the signal source.
-    loop_.run();
+    run_loop();
     log::info("Servers stopped");
     return exit_code_;
+}
+
+// What failed for want of memory and had nobody to tell it to is lost, but not the daemon with all that runs.
+void Daemon::run_loop() {
+    for (;;) {
+        try {
+            loop_.run();
+            return;
+        } catch (const std::exception& error) {
+            log::error("event lost", {{"error", error.what()}});
+        }
+    }
 }
 
 void Daemon::finish() {

@@ -109,24 +109,27 @@ bool enabled(Level level) {
     return g_logger && static_cast<int>(level) >= g_level.load(std::memory_order_relaxed);
 }
 
-void write(Level level, std::string_view message, Fields fields) {
+void write(Level level, std::string_view message, Fields fields) noexcept {
     if (!enabled(level)) return;
     static constexpr std::string_view kNames[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR"};
-    std::string line = "level=";
-    line += kNames[static_cast<int>(level)];
-    line += " msg=";
-    append_quoted(line, message);
-    for (const Field& field : fields) {
-        line += ' ';
-        line += field.key;
-        line += '=';
-        if (needs_quotes(field.value)) {
-            append_quoted(line, field.value);
-        } else {
-            line += field.value;
+    try {
+        std::string line = "level=";
+        line += kNames[static_cast<int>(level)];
+        line += " msg=";
+        append_quoted(line, message);
+        for (const Field& field : fields) {
+            line += ' ';
+            line += field.key;
+            line += '=';
+            if (needs_quotes(field.value)) {
+                append_quoted(line, field.value);
+            } else {
+                line += field.value;
+            }
         }
+        g_logger->log(to_spdlog(level), spdlog::string_view_t(line.data(), line.size()));
+    } catch (const std::exception&) {  // Out of memory, and the line with it.
     }
-    g_logger->log(to_spdlog(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
 }  // namespace sandbox::log

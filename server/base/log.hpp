@@ -2,7 +2,7 @@
 // The daemon's own log: one logfmt line an event on standard error, `time=… level=INFO msg="…" key=value`.
 // Never output of commands, values of environment variables, or secrets, at any level.
 // Thread-safe. Writing never blocks the caller: lines queue to one thread, and the oldest are dropped when
-// whoever reads our standard error has stopped reading.
+// whoever reads our standard error has stopped reading. So are those that there is no memory for.
 
 #include <concepts>
 #include <initializer_list>
@@ -34,7 +34,7 @@ void init(Level level);
 void flush_and_stop();
 
 bool enabled(Level level);
-void write(Level level, std::string_view message, Fields fields = {});
+void write(Level level, std::string_view message, Fields fields = {}) noexcept;
 
 inline void trace(std::string_view m, Fields f = {}) { write(Level::trace, m, f); }
 inline void debug(std::string_view m, Fields f = {}) { write(Level::debug, m, f); }

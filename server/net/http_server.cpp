@@ -25,15 +25,19 @@ Task<> accept_loop(std::shared_ptr<HttpServer::Impl> server, UniqueFd listener) 
                                                std::move(make_room));
     server->acceptors.push_back(acceptor);
     for (;;) {
-        UniqueFd socket = co_await acceptor->accept();
-        if (!socket) co_return;
-        ++server->counters.accepted;
-        if (server->counters.active >= server->limits.connections && !server->make_room()) {
-            ++server->counters.refused;
-            continue;  // Closed at once.
+        try {
+            UniqueFd socket = co_await acceptor->accept();
+            if (!socket) co_return;
+            ++server->counters.accepted;
+            if (server->counters.active >= server->limits.connections && !server->make_room()) {
+                ++server->counters.refused;
+                continue;  // Closed at once.
+            }
+            auto session = std::make_shared<HttpSession>(server, std::move(socket));
+            spawn_task(server->loop, "http connection", serve_session(session));
+        } catch (const std::bad_alloc&) {
+            ++server->counters.refused;  // Closed, too. The next one may find memory.
         }
-        auto session = std::make_shared<HttpSession>(server, std::move(socket));
-        spawn_task(server->loop, "http connection", serve_session(session));
     }
 }
 

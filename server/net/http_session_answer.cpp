@@ -206,11 +206,18 @@ void HttpSession::watch_disconnect(std::function<void()> gone) {
 
 void HttpSession::look_for_disconnect() {
     while (!gone_ && readiness_.readable()) {
-        if (in_.size() >= kWatchedBytes) {
+        std::span<char> room;
+        if (in_.size() < kWatchedBytes) {
+            try {
+                room = in_.room(4096);
+            } catch (const std::bad_alloc&) {  // None, then.
+            }
+        }
+        if (room.empty()) {
             watch_full_ = true;  // From here tick() looks.
             return;
         }
-        const ssize_t count = receive(in_.room(4096));
+        const ssize_t count = receive(room);
         if (count == 0 || (count < 0 && errno != EAGAIN)) note_gone();
     }
 }

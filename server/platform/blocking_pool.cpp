@@ -167,7 +167,11 @@ struct BlockingPool::Impl {
             queue.pop_front();
             ++busy;
             lock.unlock();
-            std::optional<std::string> full = admit(job);
+            std::optional<std::string> full;
+            try {
+                full = admit(job);
+            } catch (const std::bad_alloc&) {  // Then without looking where it leads.
+            }
             if (!full) {
                 job.work();
                 job.work = nullptr;

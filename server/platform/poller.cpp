@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/log.hpp"
 #include "base/unique_fd.hpp"
 
 namespace sandbox {
@@ -39,7 +40,11 @@ Result<std::uint64_t> Poller::add(int fd, std::uint32_t events, Watcher& watcher
     epoll_event event{};
     event.events = events;
     event.data.u64 = ++last_key_;
-    watchers_.emplace(last_key_, &watcher);
+    try {
+        watchers_.emplace(last_key_, &watcher);
+    } catch (const std::bad_alloc&) {
+        return sys_error("epoll", ENOMEM);
+    }
     if (::epoll_ctl(poll_.native_handle(), EPOLL_CTL_ADD, fd, &event) != 0) {
         const int error = errno;
         watchers_.erase(last_key_);
@@ -84,7 +89,12 @@ void Poller::turn() {
         const epoll_event event = events[static_cast<std::size_t>(i)];
         const std::uint64_t watch = event.data.u64;  // not by reference: the event is packed
         auto found = watchers_.find(watch);
-        if (found != watchers_.end()) found->second->ready(event.events);
+        if (found == watchers_.end()) continue;
+        try {
+            found->second->ready(event.events);
+        } catch (const std::exception& error) {  // The others have events, too, and each is told once.
+            log::error("event lost", {{"error", error.what()}});
+        }
     }
     for (const auto& action : std::exchange(after_turn_, {})) action();
 }

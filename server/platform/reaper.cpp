@@ -14,6 +14,13 @@ constexpr std::chrono::milliseconds kPutOff{5};
 
 }  // namespace
 
+void Reaper::begin_spawn() {
+    // A child that could not be entered would be nobody's.
+    const std::size_t children = watched_.size() + spawning_ + 1;
+    if (children > watched_.bucket_count()) watched_.reserve(2 * children);
+    ++spawning_;
+}
+
 void Reaper::end_failed_spawn() { spawn_ended(); }
 
 void Reaper::watch(pid_t pid, OnExit on_exit) {

@@ -27,7 +27,8 @@ class Reaper {
 
     explicit Reaper(Loop& loop) : due_(loop) {}
 
-    void begin_spawn() { ++spawning_; }
+    // Throws std::bad_alloc; what comes after it does not.
+    void begin_spawn();
     void end_failed_spawn();
     // `on_exit` runs once, from what reaps the child, or from watch() itself when it was reaped before. After
     // it has run, the pid means nothing any more and must not be signalled.

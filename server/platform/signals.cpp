@@ -11,6 +11,9 @@
 #include <array>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <cstdint>
+#include <exception>
+
+#include "base/log.hpp"
 
 namespace sandbox {
 namespace {
@@ -91,7 +94,12 @@ struct SignalSource::Impl : std::enable_shared_from_this<SignalSource::Impl> {
                     auto count = static_cast<std::size_t>(bytes) / sizeof(signalfd_siginfo);
                     for (std::size_t i = 0; i < count && self->on_signal; ++i) {
                         if (is_own_broken_pipe(infos[i])) continue;
-                        callback(static_cast<int>(infos[i].ssi_signo), static_cast<pid_t>(infos[i].ssi_pid));
+                        const auto signal = static_cast<int>(infos[i].ssi_signo);
+                        try {
+                            callback(signal, static_cast<pid_t>(infos[i].ssi_pid));
+                        } catch (const std::exception& error) {  // Out of memory. More will come.
+                            log::error("signal not handled", {{"signal", signal}, {"error", error.what()}});
+                        }
                     }
                     if (!self->on_signal) return;
                     if (count < infos.size()) break;  // That was all; more would wake us again.

@@ -88,13 +88,16 @@ std::string ManagedProcess::command_text() const {
 
 void ManagedProcess::shrink() {
     decltype(spec_.env)().swap(spec_.env);
-    std::string text = command_text();
-    if (text.size() <= kKeptCommandText) return;
-    text.resize(kKeptCommandText);
-    text += "...";
-    spec_.args.clear();
-    spec_.shell_command = std::move(text);
-    spec_.shell_command.shrink_to_fit();
+    try {
+        std::string text = command_text();
+        if (text.size() <= kKeptCommandText) return;
+        text.resize(kKeptCommandText);
+        text += "...";
+        text.shrink_to_fit();
+        spec_.args.clear();
+        spec_.shell_command = std::move(text);
+    } catch (const std::bad_alloc&) {  // It stays as long as it is.
+    }
 }
 
 ProcessState ManagedProcess::state() const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/log.hpp"
 #include "base/uuid.hpp"
 
 namespace sandbox {
@@ -24,14 +25,31 @@ Task<ProcessTable::Started> ProcessTable::start(CommandSpec spec, Dialect dialec
     auto started = co_await Command::start(environment_, std::move(started_spec), sink);
     if (!started) co_return started.error();
     if (told) spec = std::move(*told);
-    auto process =
-        std::make_shared<ManagedProcess>(uuid_v4(), dialect, std::move(spec), std::move(tag), *started,
-                                         std::move(log), std::move(hub), environment_.loop);
+    try {
+        auto process =
+            std::make_shared<ManagedProcess>(uuid_v4(), dialect, std::move(spec), std::move(tag), *started,
+                                             std::move(log), std::move(hub), environment_.loop);
+        Task<> watcher = watch(process, std::move(sink));
+        enter(process);
+        spawn_task(environment_.loop, "process watcher", std::move(watcher));
+        co_return process;
+    } catch (...) {
+        // Out of memory. It must not go on running, unknown to all.
+        (*started)->start_terminating(Milliseconds(0));
+        throw;
+    }
+}
+
+void ProcessTable::enter(const std::shared_ptr<ManagedProcess>& process) {
     auto position = processes_.insert(processes_.end(), process);
-    by_id_.emplace(process->id(), position);
-    by_pid_[process->pid()] = process;
-    spawn_task(environment_.loop, "process watcher", watch(process, std::move(sink)));
-    co_return process;
+    try {
+        by_id_.emplace(process->id(), position);
+        by_pid_[process->pid()] = process;
+    } catch (...) {
+        by_id_.erase(process->id());
+        processes_.erase(position);
+        throw;
+    }
 }
 
 Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_ptr<ProcessSink> sink) {
@@ -43,7 +61,12 @@ Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_
     process->end_stdin_if_over();
     process->changed_.notify();
     process->end_ = co_await command.wait(EndRule::exit_and_drain);
-    sink->flush();
+    try {
+        sink->flush();
+    } catch (const std::bad_alloc& error) {  // The end is told all the same.
+        log::error("output of a process lost", {{"pid", process->pid()}, {"error", error.what()}});
+        process->end_->output_lost = true;
+    }
     process->log_complete_ = true;
     ++ended_;
     process->log_->mark_ended();

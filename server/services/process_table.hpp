@@ -52,6 +52,7 @@ class ProcessTable {
     Counts counts() const;
 
   private:
+    void enter(const std::shared_ptr<ManagedProcess>& process);
     Task<> watch(std::shared_ptr<ManagedProcess> process, std::shared_ptr<ProcessSink> sink);
     void forget_oldest_ended();
 
