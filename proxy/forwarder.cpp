@@ -15,6 +15,7 @@
 #include "base/log.hpp"
 #include "platform/event.hpp"
 #include "platform/listen.hpp"
+#include "platform/memory_reserve.hpp"
 #include "platform/poller.hpp"
 #include "proxy/dial.hpp"
 #include "proxy/pipe_pool.hpp"
@@ -170,6 +171,12 @@ Task<> Forwarder::Impl::accept_all(std::shared_ptr<Impl> impl) {
 
 void Forwarder::Impl::admit(UniqueFd fd) {
     ++totals.accepted;
+    if (memory_reserve::runs_short()) {
+        // It is for those who are there.
+        ++totals.dial_errors;
+        error_log.warn("connection not forwarded", {{"error", "no memory"}});
+        return;
+    }
     std::optional<std::uint16_t> port = binding.current();
     std::list<Connection>& list = port ? relays : unbound;
     Connection& connection = list.emplace_back(std::move(fd), *this);

@@ -31,7 +31,6 @@ class PipePool {
     // Only an empty pipe may come back; one with bytes in it is to be destroyed.
     void give_back(Pipe pipe);
 
-    std::size_t idle() const { return idle_.size(); }
     // Closes those that nobody uses.
     void shrink() { idle_.clear(); }
 

@@ -145,7 +145,7 @@ Daemon::Daemon(Config config, Originals originals, UniqueFd http_listener, Uniqu
                 oom_score_of_commands(),
                 originals.nice},
       logs_(loop_, file_pool_, spill_dir_, log_limits(config_)),
-      processes_(commands_, logs_, ProcessTable::kKeepEnded, &spill_dir_),
+      processes_(commands_, logs_, file_pool_, spill_dir_),
       binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get()),
                 bound_port(envd_listener.get())}),
       forwarder_(loop_, binding_, std::move(proxy_listener),
@@ -163,8 +163,9 @@ Daemon::Daemon(Config config, Originals originals, UniqueFd http_listener, Uniqu
                config_.run_memory,
                [this] { return shutdown_.requested(); },
                [this] {
-                   MetricsSources sources{http_,      router_,    processes_,  commands_, reaper_,
-                                          forwarder_, file_pool_, spawn_pool_, loop_lag_};
+                   MetricsSources sources{http_,      router_,    processes_, commands_,
+                                          reaper_,    forwarder_, file_pool_, spawn_pool_,
+                                          work_pool_, logs_,      loop_lag_};
                    return metrics_text(sources);
                }},
       envd_access_(envd_access()),

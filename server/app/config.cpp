@@ -13,7 +13,8 @@
 namespace sandbox {
 namespace {
 
-using Setter = Result<> (*)(Config& config, const std::string& value);
+// `name` is what an error calls the setting.
+using Setter = Result<> (*)(Config& config, const char* name, const std::string& value);
 
 struct Setting {
     const char* variable;
@@ -23,28 +24,29 @@ struct Setting {
     Setter set;
 };
 
-Error bad(std::string_view name, const std::string& value, std::string_view wanted) {
-    return Error{Errc::invalid_argument, std::string(name) + " \"" + value + "\": " + std::string(wanted), 0};
+Error bad(const char* name, const std::string& value, const std::string& wanted) {
+    return Error{Errc::invalid_argument, std::string(name) + " \"" + value + "\": " + wanted, 0};
 }
 
-Result<std::uint64_t> number(const std::string& value, std::uint64_t least, std::uint64_t most) {
+Result<std::uint64_t> number(const char* name, const std::string& value, std::uint64_t least,
+                             std::uint64_t most) {
     std::uint64_t result = 0;
     const char* end = value.data() + value.size();
     auto [at, ec] = std::from_chars(value.data(), end, result);
     if (ec != std::errc() || at != end || result < least || result > most) {
-        return bad("value", value,
+        return bad(name, value,
                    "want a whole number from " + std::to_string(least) + " to " + std::to_string(most));
     }
     return result;
 }
 
 // Seconds, fractions allowed.
-Result<std::chrono::milliseconds> seconds(const std::string& value) {
+Result<std::chrono::milliseconds> seconds(const char* name, const std::string& value) {
     double result = 0;
     const char* end = value.data() + value.size();
     auto [at, ec] = std::from_chars(value.data(), end, result);
     if (ec != std::errc() || at != end || !(result >= 0) || result > 1e6) {
-        return bad("value", value, "want seconds, 0 or more");
+        return bad(name, value, "want seconds, 0 or more");
     }
     return std::chrono::milliseconds(static_cast<std::int64_t>(result * 1000));
 }
@@ -57,40 +59,40 @@ std::string trimmed(std::string text) {
 }
 
 template <class T, T Config::*Member>
-Result<> set_text(Config& config, const std::string& value) {
+Result<> set_text(Config& config, const char*, const std::string& value) {
     config.*Member = value;
     return Result<>();
 }
 
 template <class T, T Config::*Member, std::uint64_t Least>
-Result<> set_number(Config& config, const std::string& value) {
-    auto parsed = number(value, Least, 1ULL << 50);
+Result<> set_number(Config& config, const char* name, const std::string& value) {
+    auto parsed = number(name, value, Least, 1ULL << 50);
     if (!parsed) return parsed.error();
     config.*Member = static_cast<T>(*parsed);
     return Result<>();
 }
 
 template <std::chrono::milliseconds Config::*Member>
-Result<> set_milliseconds(Config& config, const std::string& value) {
-    auto parsed = seconds(value);
+Result<> set_milliseconds(Config& config, const char* name, const std::string& value) {
+    auto parsed = seconds(name, value);
     if (!parsed) return parsed.error();
     config.*Member = *parsed;
     return Result<>();
 }
 
 template <auto Member, std::uint64_t Least>
-Result<> set_limit(Config& config, const std::string& value) {
+Result<> set_limit(Config& config, const char* name, const std::string& value) {
     auto& limit = config.http.*Member;
     using Limit = std::decay_t<decltype(limit)>;
     // Seconds that can be added to the present time in nanoseconds.
     constexpr std::uint64_t kMost = std::is_same_v<Limit, std::chrono::seconds> ? 1'000'000'000 : 1ULL << 50;
-    auto parsed = number(value, Least, kMost);
+    auto parsed = number(name, value, Least, kMost);
     if (!parsed) return parsed.error();
     limit = Limit(*parsed);
     return Result<>();
 }
 
-Result<> set_mode(Config& config, const std::string& value) {
+Result<> set_mode(Config& config, const char*, const std::string& value) {
     std::string lower(value);
     std::transform(lower.begin(), lower.end(), lower.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -101,24 +103,33 @@ Result<> set_mode(Config& config, const std::string& value) {
     return Result<>();
 }
 
-Result<> set_cgroups(Config& config, const std::string& value) {
-    if (value != "auto" && value != "off") return bad("value", value, "want auto or off");
+Result<> set_cgroups(Config& config, const char* name, const std::string& value) {
+    if (value != "auto" && value != "off") return bad(name, value, "want auto or off");
     config.cgroups = value == "auto";
     return Result<>();
 }
 
-Result<> set_envd_insecure(Config& config, const std::string& value) {
-    if (value != "0" && value != "1") return bad("value", value, "want 0 or 1");
+Result<> set_envd_port(Config& config, const char*, const std::string& value) {
+    if (value == "off") {
+        config.envd_port.clear();
+    } else {
+        config.envd_port = value;
+    }
+    return Result<>();
+}
+
+Result<> set_envd_insecure(Config& config, const char* name, const std::string& value) {
+    if (value != "0" && value != "1") return bad(name, value, "want 0 or 1");
     config.envd_insecure = value == "1";
     return Result<>();
 }
 
-Result<> set_level(Config& config, const std::string& value) {
+Result<> set_level(Config& config, const char*, const std::string& value) {
     config.log_level = log::level_from(value);
     return Result<>();
 }
 
-Result<> read_secret_file(Config& config, const std::string& path) {
+Result<> read_secret_file(Config& config, const char*, const std::string& path) {
     constexpr std::size_t kMost = 64 * 1024;  // a request's head could hold no longer one
     std::ifstream file(path, std::ios::binary);
     std::string text(kMost + 1, '\0');
@@ -181,8 +192,7 @@ constexpr Setting kSettings[] = {
      set_text<std::string, &Config::spill_dir>},
     {"SANDBOX_CGROUPS", "--cgroups", "MODE", "a cgroup for every command where possible: auto or off (auto)",
      set_cgroups},
-    {"ENVD_PORT", "--envd-port", "PORT", "E2B envd API, usually 49983 (off)",
-     set_text<std::string, &Config::envd_port>},
+    {"ENVD_PORT", "--envd-port", "PORT", "E2B envd API, usually 49983 (off)", set_envd_port},
     {"ENVD_ACCESS_TOKEN", "--envd-access-token", "TEXT", "its access token (the sandbox secret)",
      set_text<std::string, &Config::envd_token>},
     {"ENVD_INSECURE", "--envd-insecure", "FLAG", "1: its loopback address, open until /init sets a token (0)",
@@ -213,11 +223,11 @@ const Setting* find_flag(std::string_view flag) {
     return nullptr;
 }
 
-Result<> check(const Config& config, bool secret_given) {
-    if (config.auth_mode == AuthMode::pool && secret_given) {
+Result<> check(const Config& config) {
+    if (config.auth_mode == AuthMode::pool && !config.secret.empty()) {
         return Error{Errc::invalid_argument, "SANDBOX_SECRET cannot be set when SANDBOX_AUTH_MODE=pool", 0};
     }
-    if (config.auth_mode == AuthMode::static_secret && trimmed(config.secret).empty()) {
+    if (config.auth_mode == AuthMode::static_secret && config.secret.empty()) {
         return Error{Errc::invalid_argument, "SANDBOX_SECRET environment variable not set", 0};
     }
     if (config.port == config.proxy_port && config.port != "0") {
@@ -229,25 +239,24 @@ Result<> check(const Config& config, bool secret_given) {
     return Result<>();
 }
 
-}  // namespace
+using Flags = std::map<const Setting*, std::string>;
 
-Result<ParsedCommandLine> parse_config(const std::vector<std::string>& arguments, const GetEnv& get_env) {
-    ParsedCommandLine parsed;
-    Config& config = parsed.config;
-    std::map<const Setting*, std::string> flags;
+// All but the values of the flags, which it collects. Stops at what is only printed.
+Result<> read_arguments(const std::vector<std::string>& arguments, ParsedCommandLine& parsed, Flags& flags) {
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         const std::string& argument = arguments[i];
         if (argument == "--") {
-            config.entrypoint.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
+            parsed.config.entrypoint.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                                            arguments.end());
             break;
         }
         if (argument == "--help" || argument == "-h") {
             parsed.print = help_text();
-            return parsed;
+            break;
         }
         if (argument == "--version") {
             parsed.print = std::string("sandbox-executor ") + kVersion + "\n";
-            return parsed;
+            break;
         }
         if (argument == "--health") {
             parsed.health = true;
@@ -267,24 +276,28 @@ Result<ParsedCommandLine> parse_config(const std::vector<std::string>& arguments
             return Error{Errc::invalid_argument, std::string(setting->flag) + " wants a value", 0};
         }
     }
-    bool secret_given = false;
+    return Result<>();
+}
+
+}  // namespace
+
+Result<ParsedCommandLine> parse_config(const std::vector<std::string>& arguments, const GetEnv& get_env) {
+    ParsedCommandLine parsed;
+    Flags flags;
+    if (Result<> read = read_arguments(arguments, parsed, flags); !read) return read.error();
+    if (!parsed.print.empty()) return parsed;
     for (const Setting& setting : kSettings) {
         if (parsed.health && std::string_view(setting.variable) != "PORT") continue;
         auto flag = flags.find(&setting);
         std::optional<std::string> value = flag != flags.end() ? flag->second : get_env(setting.variable);
         if (!value || value->empty()) continue;
-        if (std::string_view(setting.variable).starts_with("SANDBOX_SECRET") &&
-            setting.set != kSettings[5].set)
-            secret_given = true;
-        if (Result<> set = setting.set(config, *value); !set) {
-            if (set.error().message.starts_with("value \"")) {
-                return Error{Errc::invalid_argument, setting.variable + set.error().message.substr(5), 0};
-            }
-            return set.error();
-        }
+        if (Result<> set = setting.set(parsed.config, setting.variable, *value); !set) return set.error();
     }
     if (parsed.health) return parsed;
-    if (Result<> checked = check(config, secret_given); !checked) return checked.error();
+    // No header can hold white space around a token.
+    for (std::string* token : {&parsed.config.secret, &parsed.config.envd_token})
+        *token = trimmed(std::move(*token));
+    if (Result<> checked = check(parsed.config); !checked) return checked.error();
     return parsed;
 }
 

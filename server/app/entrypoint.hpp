@@ -28,9 +28,8 @@ class Entrypoint {
     // To the command alone, as tini does; nothing when it does not run.
     void forward(int signal);
     bool running() const { return pid_ > 0 || starting_; }
-    bool starting() const { return starting_; }  // its number is not known yet
-    pid_t pid() const { return pid_; }           // 0 when it does not run
-    std::optional<int> exit_code() const { return exit_code_; }
+    bool starting() const { return starting_; }          // its number is not known yet
+    pid_t pid() const { return pid_; }                   // 0 when it does not run
     bool over() const { return exit_code_ || failed_; }  // it has ended, or could not be started
 
   private:

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/unique_fd.hpp"
+#include "platform/memory_reserve.hpp"
 
 namespace sandbox {
 namespace {
@@ -90,17 +91,34 @@ std::string metrics_text(const MetricsSources& sources) {
     text.family("sandbox_forwarder_bytes_total", "counter", "Relayed bytes by direction.");
     text.sample("sandbox_forwarder_bytes_total{direction=\"in\"}", forwarded.bytes_to_target);
     text.sample("sandbox_forwarder_bytes_total{direction=\"out\"}", forwarded.bytes_to_client);
+    text.family("sandbox_forwarder_failed_total", "counter", "Forwarded connections that failed, by reason.");
+    text.sample("sandbox_forwarder_failed_total{reason=\"unbound\"}", forwarded.unbound);
+    text.sample("sandbox_forwarder_failed_total{reason=\"refused\"}", forwarded.refused);
+    text.sample("sandbox_forwarder_failed_total{reason=\"error\"}", forwarded.dial_errors);
+    text.sample("sandbox_forwarder_failed_total{reason=\"reset\"}", forwarded.resets);
+    text.single("sandbox_forwarder_pauses_total", "counter", "Times it waited for descriptors.",
+                forwarded.pauses);
+    text.single("sandbox_log_bytes", "gauge", "Process logs that are kept, in memory and on disk.",
+                sources.logs.bytes());
+    text.single("sandbox_log_memory_bytes", "gauge", "The part of them in memory.",
+                sources.logs.memory_bytes());
+    text.single("sandbox_log_disk_bytes", "gauge", "What the file with the other part takes of the disk.",
+                sources.logs.disk_bytes());
     text.family("sandbox_pool_threads", "gauge", "Threads for blocking work.");
     text.sample("sandbox_pool_threads{pool=\"files\"}", sources.file_pool.threads());
     text.sample("sandbox_pool_threads{pool=\"spawn\"}", sources.spawn_pool.threads());
+    text.sample("sandbox_pool_threads{pool=\"work\"}", sources.work_pool.threads());
     text.family("sandbox_pool_queue", "gauge", "Blocking work that waits for a thread.");
     text.sample("sandbox_pool_queue{pool=\"files\"}", sources.file_pool.queued());
     text.sample("sandbox_pool_queue{pool=\"spawn\"}", sources.spawn_pool.queued());
+    text.sample("sandbox_pool_queue{pool=\"work\"}", sources.work_pool.queued());
     text.family("sandbox_loop_lag_seconds", "gauge", "How late the event loop's last timer was.");
     char lag[64];
     std::snprintf(lag, sizeof lag, "sandbox_loop_lag_seconds %.6f\n",
                   std::chrono::duration<double>(sources.loop_lag).count());
     text.raw() += lag;
+    text.single("sandbox_memory_reserve_slots", "gauge", "Small allocations that malloc had no memory for.",
+                memory_reserve::taken());
     text.single("process_resident_memory_bytes", "gauge", "Resident memory of the daemon.", resident_bytes());
     return text.take();
 }

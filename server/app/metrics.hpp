@@ -22,6 +22,8 @@ struct MetricsSources {
     const proxy::Forwarder& forwarder;
     const BlockingPool& file_pool;
     const BlockingPool& spawn_pool;
+    const BlockingPool& work_pool;
+    const LogBudget& logs;
     const std::chrono::nanoseconds& loop_lag;
 };
 

@@ -37,8 +37,6 @@ class JsonHandler {
 // invalid. Not thread-safe.
 class JsonObjectScanner {
   public:
-    using Handler = JsonHandler;
-
     static constexpr std::size_t kMaxDepth = 10'000;  // of nested objects and arrays, the outermost included
     static constexpr std::size_t kMaxKey = std::size_t{1}
                                            << 16;  // bytes of a decoded key of the outermost object

@@ -11,6 +11,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <new>
 
 namespace sandbox::log {
 namespace {
@@ -128,7 +129,7 @@ void write(Level level, std::string_view message, Fields fields) noexcept {
             }
         }
         g_logger->log(to_spdlog(level), spdlog::string_view_t(line.data(), line.size()));
-    } catch (const std::exception&) {  // Out of memory, and the line with it.
+    } catch (const std::bad_alloc&) {  // Lost is the line.
     }
 }
 

@@ -13,7 +13,7 @@ namespace sandbox::log {
 
 enum class Level { trace, debug, info, warn, error };
 
-// "TRACE", "debug", …; anything unknown is info, as the wire document says.
+// "TRACE", "debug", …; anything unknown is info.
 Level level_from(std::string_view text);
 
 struct Field {
@@ -36,7 +36,6 @@ void flush_and_stop();
 bool enabled(Level level);
 void write(Level level, std::string_view message, Fields fields = {}) noexcept;
 
-inline void trace(std::string_view m, Fields f = {}) { write(Level::trace, m, f); }
 inline void debug(std::string_view m, Fields f = {}) { write(Level::debug, m, f); }
 inline void info(std::string_view m, Fields f = {}) { write(Level::info, m, f); }
 inline void warn(std::string_view m, Fields f = {}) { write(Level::warn, m, f); }

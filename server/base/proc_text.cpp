@@ -47,16 +47,14 @@ std::optional<ProcStat> parse_proc_stat(std::string_view text) {
     ProcStat stat;
     FieldReader head(text.substr(0, open));
     stat.pid = head.number<int>();
-    stat.comm = text.substr(open + 2, close - open - 2);
     FieldReader fields(text.substr(close + 2));
     const std::string_view state = fields.next();
     stat.ppid = fields.number<int>();
     stat.pgrp = fields.number<int>();
     stat.session = fields.number<int>();
-    fields.skip(7);  // tty_nr, tpgid, flags, minflt, cminflt, majflt, cmajflt
-    stat.utime = fields.number<std::uint64_t>();
-    stat.stime = fields.number<std::uint64_t>();
-    fields.skip(6);  // cutime, cstime, priority, nice, num_threads, itrealvalue
+    fields.skip(13);  // tty_nr, tpgid, flags, four of faults, four of times, priority, nice
+    stat.num_threads = fields.number<std::uint64_t>();
+    fields.skip(1);  // itrealvalue
     stat.starttime = fields.number<std::uint64_t>();
     if (!head.ok() || !fields.ok() || state.size() != 1) return std::nullopt;
     stat.state = state.front();

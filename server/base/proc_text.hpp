@@ -3,22 +3,19 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
 namespace sandbox {
 
+// Fields of /proc/<pid>/stat, by their names there.
 struct ProcStat {
     int pid = 0;
-    std::string comm;  // at most 15 bytes of any kind
     char state = '?';  // 'R', 'S', 'D', 'Z', 'T', 't', 'X', ...
     int ppid = 0;
     int pgrp = 0;
     int session = 0;
-    std::uint64_t utime = 0;  // clock ticks (sysconf(_SC_CLK_TCK))
-    std::uint64_t stime = 0;  // the same
-    std::uint64_t starttime =
-        0;  // clock ticks since boot; pid and starttime together name a process for good
+    std::uint64_t num_threads = 0;
+    std::uint64_t starttime = 0;  // clock ticks since boot; with the pid it names a process for good
 };
 
 // The text of /proc/<pid>/stat. The comm may hold anything, ") R 1" included. Nothing when the text is not of

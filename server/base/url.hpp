@@ -33,8 +33,8 @@ class Query {
 };
 
 // The shortest equal path by text alone, as Go's path.Clean: no "//", no ".", ".." resolved, no '/' at the
-// end; "" is
-// ".".
+// end; ""
+// is ".".
 std::string clean_path(std::string_view path);
 
 // The canonical form of a URL path, as Go's request router has it: rooted, clean, a '/' at the end kept. A

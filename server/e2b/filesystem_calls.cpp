@@ -64,7 +64,11 @@ Reply<std::string> move_entry(const std::string& source, const std::string& dest
     options.create_parents = true;
     options.owner = owner_of(user);
     Result<> moved = files::move(source, destination, options);
-    if (!moved) return internal("error renaming: " + moved.error().message);
+    if (!moved) {
+        const Error& error = moved.error();
+        const bool blocked = error.sys_errno == ENOTDIR && error.message.starts_with("mkdir ");
+        return internal((blocked ? "path is a file: " : "error renaming: ") + error.message);
+    }
     return entry_answer(destination, caller);
 }
 

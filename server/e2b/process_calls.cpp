@@ -17,8 +17,11 @@ constexpr std::size_t kInputInMemory = 256 * 1024;  // of one call
 void write_process(JsonWriter& writer, const ManagedProcess& process) {
     const CommandSpec& spec = process.spec();
     writer.begin_object().key("config").begin_object();
-    writer.member("cmd", spec.args.at(0)).key("args").begin_array();
-    for (std::size_t i = 1; i < spec.args.size(); ++i) writer.value(spec.args[i]);
+    // A command of /start_process may be a line for the shell.
+    const std::vector<std::string> words =
+        spec.args.empty() ? std::vector<std::string>{"sh", "-c", spec.shell_command} : spec.args;
+    writer.member("cmd", words[0]).key("args").begin_array();
+    for (std::size_t i = 1; i < words.size(); ++i) writer.value(words[i]);
     writer.end_array().key("envs").begin_object();
     for (const auto& [name, value] : spec.env) writer.member(name, value);
     writer.end_object();
@@ -82,8 +85,8 @@ Task<Reply<std::string>> list_processes(UnaryCall& call) {
     JsonWriter writer(body);
     writer.begin_object().key("processes").begin_array();
     for (const auto& process : call.context.processes.list()) {
-        bool listed = process->dialect() == Dialect::envd && process->lasts();
-        if (listed) write_process(writer, *process);
+        const bool runs = process->dialect() == Dialect::envd || process->state() == ProcessState::running;
+        if (runs && process->lasts()) write_process(writer, *process);
     }
     writer.end_array().end_object();
     co_return body;
@@ -145,12 +148,15 @@ Task<Reply<std::string>> update_process(UnaryCall& call) {
     Reply<std::unique_ptr<Message>> pty = call.message->message("pty");
     if (!pty) co_return pty.error();
     if (!*pty) co_return kEmpty;
+    constexpr const char* kRefused = "error resizing tty: ";
+    if (!(*process)->spec().pty) {
+        co_return ConnectError{Code::internal, std::string(kRefused) + "tty not assigned to process"};
+    }
     Reply<std::optional<PtySize>> size = parse_pty_size(**pty);
     if (!size) co_return size.error();
     if (!*size) co_return kEmpty;
     if (Result<> resized = (*process)->command().resize(**size); !resized) {
-        std::string why = (*process)->spec().pty ? resized.error().message : "tty not assigned to process";
-        co_return ConnectError{Code::internal, "error resizing tty: " + why};
+        co_return ConnectError{Code::internal, kRefused + resized.error().message};
     }
     co_return kEmpty;
 }

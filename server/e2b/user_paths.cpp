@@ -3,8 +3,8 @@
 #include <unistd.h>
 
 #include "base/base64.hpp"
+#include "base/credentials.hpp"
 #include "base/url.hpp"
-#include "services/auth.hpp"
 
 namespace sandbox::e2b {
 namespace {

@@ -57,7 +57,7 @@ class Exchange {
     virtual Task<Result<std::string_view>> read_body() = 0;
     // Raises or lifts (0) the limit for this request's body.
     virtual void limit_body(std::uint64_t bytes) = 0;
-    // From now on the pieces of this request's body may be any time apart: of a body that is a stream.
+    // No timeout between pieces of this body from now on.
     virtual void wait_for_body() = 0;
 
     // A whole answer. For HEAD the body is left out, its length told. Headers are taken at the call, not at
@@ -86,7 +86,7 @@ class Exchange {
     virtual void watch_disconnect(std::function<void()> gone) = 0;
 };
 
-// An error answer as the wire document wants it: JSON {"error": message}.
+// An error answer: JSON {"error": message}.
 Task<bool> respond_error(Exchange& exchange, int status, std::string_view message, HeaderList headers = {});
 
 }  // namespace sandbox::net

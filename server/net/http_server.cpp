@@ -1,9 +1,12 @@
 #include "net/http_server.hpp"
 
+#include <new>
+
 #include "base/log.hpp"
 #include "net/http_session.hpp"
 #include "platform/event.hpp"
 #include "platform/listen.hpp"
+#include "platform/memory_reserve.hpp"
 
 namespace sandbox::net {
 namespace {
@@ -29,7 +32,8 @@ Task<> accept_loop(std::shared_ptr<HttpServer::Impl> server, UniqueFd listener) 
             UniqueFd socket = co_await acceptor->accept();
             if (!socket) co_return;
             ++server->counters.accepted;
-            if (server->counters.active >= server->limits.connections && !server->make_room()) {
+            const bool full = server->counters.active >= server->limits.connections;
+            if ((full || memory_reserve::runs_short()) && !server->make_room()) {
                 ++server->counters.refused;
                 continue;  // Closed at once.
             }

@@ -31,7 +31,6 @@ struct HttpCounters {
     std::uint64_t refused = 0;  // over the connection limit
     std::uint64_t bytes_in = 0;
     std::uint64_t bytes_out = 0;
-    std::uint64_t bad_requests = 0;
     std::vector<std::map<int, std::uint64_t>> by_route;  // [route index][status]
     std::map<int, std::uint64_t> no_route;
 };

@@ -1,7 +1,6 @@
 #include "net/http_session.hpp"
 
 #include <netinet/tcp.h>
-#include <strings.h>
 #include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
@@ -9,7 +8,9 @@
 #include <cstring>
 #include <exception>
 
+#include "base/credentials.hpp"
 #include "base/log.hpp"
+#include "base/on_exit.hpp"
 #include "base/secret.hpp"
 #include "base/url.hpp"
 #include "net/http_text.hpp"
@@ -28,8 +29,7 @@ constexpr std::chrono::seconds kLinger{2};
 
 void wipe_authorization(Request& request) {
     for (auto& [name, value] : request.headers) {
-        const bool names_user = ::strncasecmp(value.c_str(), "Basic ", 6) == 0;
-        if (name == "authorization" && !names_user) wipe(value);
+        if (name == "authorization" && !credentials(&value, "basic")) wipe(value);  // Basic names a user.
     }
 }
 
@@ -90,8 +90,11 @@ Task<> HttpSession::run() {
         }
         head_ = std::move(*parsed);
         ++server_->running;
-        co_await serve_request();
-        --server_->running;
+        auto ended = [this] { --server_->running; };
+        {
+            const OnExit counted(ended);
+            co_await serve_request();
+        }
         if (turn_is_over()) co_await asio::post(server_->loop, use_task);
     }
     if (!gone_ && close_after_) co_await linger();
@@ -185,7 +188,6 @@ void HttpSession::start_request() {
 }
 
 Task<> HttpSession::reject(BadRequest bad) {
-    ++server_->counters.bad_requests;
     head_ = RequestHead{};
     close_after_ = true;
     co_await respond_error(*this, bad.status, bad.message);

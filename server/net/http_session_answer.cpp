@@ -5,7 +5,9 @@
 #include <sys/uio.h>
 
 #include <cerrno>
+#include <new>
 
+#include "base/log.hpp"
 #include "net/http_session.hpp"
 #include "net/http_text.hpp"
 
@@ -187,7 +189,13 @@ void HttpSession::note_gone() {
     close_after_ = true;
     // A writer that waits for room is woken by the shutdown and sees gone_.
     cut();
-    if (auto callback = std::exchange(on_gone_, nullptr)) callback();
+    auto callback = std::exchange(on_gone_, nullptr);
+    if (!callback) return;
+    try {
+        callback();
+    } catch (const std::bad_alloc& error) {  // The clock, or who is writing, can do nothing about it.
+        log::error("disconnect not handled", {{"error", error.what()}});
+    }
 }
 
 // ---------------------------------------------------------------- disconnect watch

@@ -21,7 +21,7 @@ struct Route {
     Handler handler;
 };
 
-// Returns an error message when the request may not pass, and has the answer's status and headers in it.
+// What a guard answers instead of the handler.
 struct Denial {
     int status = 401;
     std::string message;

@@ -5,13 +5,13 @@
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <chrono>
 #include <utility>
 #include <vector>
 
 #include "base/log.hpp"
+#include "platform/event.hpp"
 #include "platform/listen.hpp"
 
 namespace sandbox {
@@ -19,8 +19,6 @@ namespace {
 
 namespace asio = boost::asio;
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
-using SteadyTimer = asio::basic_waitable_timer<std::chrono::steady_clock,
-                                               asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
 constexpr std::chrono::milliseconds kFirstPause{5};
 constexpr std::chrono::milliseconds kLongestPause{1000};
@@ -56,7 +54,7 @@ struct Acceptor::Impl {
     Impl(Loop& l, UniqueFd fd, std::string n, std::size_t s, std::function<bool()> room)
         : loop(l),
           listener(l, fd.get()),
-          timer(l),
+          stop_event(l),
           name(std::move(n)),
           spare_wanted(s),
           make_room(std::move(room)) {
@@ -98,7 +96,7 @@ struct Acceptor::Impl {
 
     Loop& loop;
     Descriptor listener;
-    SteadyTimer timer;
+    Event stop_event;
     std::string name;
     std::size_t spare_wanted;
     std::vector<UniqueFd> spare;
@@ -120,7 +118,7 @@ void Acceptor::stop() {
     if (std::exchange(impl_->stopped, true)) return;
     boost::system::error_code ignored;
     impl_->listener.close(ignored);
-    impl_->timer.cancel();
+    impl_->stop_event.notify();
     impl_->spare.clear();
     impl_->make_room = nullptr;
 }
@@ -156,8 +154,7 @@ Task<UniqueFd> Acceptor::next(std::shared_ptr<Impl> impl) {
         ++impl->counters.pauses;
         impl->pause = std::clamp(impl->pause * 2, kFirstPause, kLongestPause);
         if (out_of_descriptors(-fd) && impl->make_room && impl->make_room()) impl->pause = kFirstPause;
-        impl->timer.expires_after(impl->pause);
-        co_await impl->timer.async_wait(asio::redirect_error(use_task, ignored));
+        co_await impl->stop_event.wait_for(impl->pause);
     }
     co_return UniqueFd();
 }

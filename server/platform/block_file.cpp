@@ -70,7 +70,8 @@ struct BlockFile::State : std::enable_shared_from_this<State> {
     State(Loop& l, BlockingPool& p, SpillDir& d, Options o) : loop(l), pool(p), dir(d), options(o) {}
 
     bool may_grow() const { return Clock::now() >= grows_again; }
-    void give_back(const std::vector<std::uint32_t>& numbers, std::size_t backed);
+    void give_back(const std::vector<std::uint32_t>& numbers, std::size_t backed) noexcept;
+    void note_free(const std::vector<std::uint32_t>& numbers, std::size_t backed);
     // Starts to punch out what is free when it is too much.
     void trim();
     static Task<> punch_out(std::shared_ptr<State> state);
@@ -92,12 +93,19 @@ struct BlockFile::State : std::enable_shared_from_this<State> {
     bool can_punch = true;
 };
 
-void BlockFile::State::give_back(const std::vector<std::uint32_t>& numbers, std::size_t backed) {
+void BlockFile::State::give_back(const std::vector<std::uint32_t>& numbers, std::size_t backed) noexcept {
     used -= numbers.size();
+    try {
+        note_free(numbers, backed);
+        trim();
+    } catch (const std::bad_alloc&) {  // Then they stay unused.
+    }
+}
+
+void BlockFile::State::note_free(const std::vector<std::uint32_t>& numbers, std::size_t backed) {
     auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(backed);
     reusable.insert(reusable.end(), std::make_reverse_iterator(middle), numbers.rend());
     holes.insert(holes.end(), numbers.rbegin(), std::make_reverse_iterator(middle));
-    trim();
 }
 
 void BlockFile::State::trim() {
@@ -117,7 +125,7 @@ Task<> BlockFile::State::punch_out(std::shared_ptr<State> state) {
             numbers, block, numbers.size() * block,
             [fd](std::uint64_t offset, std::size_t, std::size_t size) { return punch(fd, offset, size); });
     };
-    Result<> result = co_await state->pool.run(std::ref(job));
+    Result<> result = co_await state->pool.run_on(state->dir.paths(), std::ref(job));
     state->can_punch = result.has_value();
     auto& list = result ? state->holes : state->reusable;
     list.insert(list.end(), numbers.rbegin(), numbers.rend());
@@ -190,7 +198,7 @@ BlockFile::Blocks BlockFile::allocate(std::size_t bytes) {
 Task<Result<>> BlockFile::write(std::vector<Piece> pieces) {
     auto state = state_;
     auto job = [raw = state.get(), &pieces] { return raw->write_pieces(pieces); };
-    Result<> result = co_await state->pool.run(std::ref(job));
+    Result<> result = co_await state->pool.run_on(state->dir.paths(), std::ref(job));
     if (result) {
         for (const Piece& piece : pieces) piece.to->backed_ = piece.to->numbers_.size();
     } else {
@@ -207,7 +215,7 @@ Task<Result<>> BlockFile::read(const Blocks& from, std::span<char> out) {
         };
         return for_runs(from.numbers_, block, out.size(), io);
     };
-    Result<> result = co_await state->pool.run(std::ref(job));
+    Result<> result = co_await state->pool.run_on(state->dir.paths(), std::ref(job));
     co_return result;
 }
 

@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <list>
 #include <map>
 #include <mutex>
 #include <system_error>
@@ -35,7 +36,7 @@ struct BlockingPool::Impl {
     const std::size_t cap;
     std::mutex mutex;
     std::condition_variable wake;
-    std::deque<Job> queue;
+    std::list<Job> queue;  // not a deque: what grows in small steps needs no large allocation
     std::size_t count = 0;
     std::size_t idle = 0;
     std::size_t busy = 0;

@@ -1,5 +1,5 @@
 #pragma once
-// Threads for calls that can block: files, directory walks, spawning, large parses.
+// Threads for calls that can block: files, directory walks, spawning, scans of /proc.
 //
 // Elastic: `reserved` threads are started at once, so that the pool works even when no thread can be made any
 // more (a fork bomb beside us); up to `cap` come and go with the load.

@@ -1,10 +1,8 @@
 #include "platform/event.hpp"
 
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <list>
 
-#include "base/on_exit.hpp"
+#include "platform/wake_queue.hpp"
 
 namespace sandbox {
 
@@ -13,34 +11,29 @@ using SteadyTimer = asio::basic_waitable_timer<std::chrono::steady_clock,
                                                asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
 struct Event::Impl {
-    explicit Impl(Loop& l) : loop(l), forever(l, SteadyTimer::time_point::max()) {}
+    explicit Impl(Loop& l) : loop(l), queue(WakeQueue::of(l)) {}
     Loop& loop;
-    SteadyTimer forever;            // all waiters without a deadline
-    std::list<SteadyTimer*> timed;  // one each for waiters with a deadline; they live in the waiters' frames
+    WakeQueue& queue;
+    Waiter::List waiters;
 };
 
 Event::Event(Loop& loop) : impl_(std::make_unique<Impl>(loop)) {}
 Event::~Event() = default;
 
 Task<> Event::wait() {
-    boost::system::error_code ignored;
-    co_await impl_->forever.async_wait(asio::redirect_error(use_task, ignored));
+    Waiter waiter;
+    co_await impl_->queue.park(waiter, &impl_->waiters);
 }
 
 Task<bool> Event::wait_for(std::chrono::milliseconds timeout) {
-    SteadyTimer timer(impl_->loop, timeout);
-    auto position = impl_->timed.insert(impl_->timed.end(), &timer);
-    auto forget = [this, position] { impl_->timed.erase(position); };
-    const OnExit forgotten(forget);
-    boost::system::error_code ec;
-    co_await timer.async_wait(asio::redirect_error(use_task, ec));
-    co_return ec == asio::error::operation_aborted;
+    Waiter waiter;
+    WakeQueue& queue = impl_->queue;
+    Timer timer(impl_->loop);
+    timer.start(timeout, [&queue, &waiter] { queue.wake(waiter, false); });
+    co_return co_await queue.park(waiter, &impl_->waiters);
 }
 
-void Event::notify() {
-    impl_->forever.cancel();
-    for (SteadyTimer* timer : impl_->timed) timer->cancel();
-}
+void Event::notify() { impl_->queue.wake_all(impl_->waiters); }
 
 struct Timer::Impl {
     explicit Impl(Loop& loop) : timer(loop) {}
@@ -72,9 +65,11 @@ void Timer::cancel() {
 }
 
 Task<> sleep_for(Loop& loop, std::chrono::milliseconds delay) {
-    SteadyTimer timer(loop, delay);
-    boost::system::error_code ignored;
-    co_await timer.async_wait(asio::redirect_error(use_task, ignored));
+    Waiter waiter;
+    WakeQueue& queue = WakeQueue::of(loop);
+    Timer timer(loop);
+    timer.start(delay, [&queue, &waiter] { queue.wake(waiter, false); });
+    co_await queue.park(waiter, nullptr);
 }
 
 }  // namespace sandbox

@@ -25,8 +25,8 @@ using Task = boost::asio::awaitable<T, Executor>;
 
 inline constexpr boost::asio::use_awaitable_t<Executor> use_task{};
 
-// Starts `task` on the loop, detached. What escapes it as an exception is logged under `name` and counted as
-// a bug. `done` runs on the loop after it has ended, however it ended.
+// Starts `task` on the loop, detached. What escapes it as an exception is logged under `name`. `done` runs on
+// the loop after it has ended, however it ended.
 void spawn_task(Loop& loop, std::string_view name, Task<> task, std::function<void()> done = {});
 
 }  // namespace sandbox

@@ -13,14 +13,20 @@
 
 namespace sandbox::memory_reserve {
 
-inline constexpr std::size_t kSlotSize = 512;  // larger allocations have no part in it
-inline constexpr std::size_t kSlots = 4096;
+struct Slots {
+    std::size_t size;  // of each, in bytes
+    std::size_t count;
+};
+inline constexpr Slots kSmall{512, 4096};
+inline constexpr Slots kMedium{4096, 512};  // larger allocations have no part in it
 
-// A slot, or null when all are taken. What operator new does once malloc(3) has failed.
-void* take() noexcept;
+// A slot for `size` bytes, or null when there is none left. What operator new does once malloc(3) has failed.
+void* take(std::size_t size) noexcept;
 // Gives back what take() returned. False: `memory` is none of its slots.
 bool give_back(void* memory) noexcept;
 // How many slots are taken now. Any thread.
 std::size_t taken() noexcept;
+// More than half of one size are.
+bool runs_short() noexcept;
 
 }  // namespace sandbox::memory_reserve

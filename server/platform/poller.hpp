@@ -82,7 +82,7 @@ class Readiness final : private Poller::Watcher {
 
     // Whether a read may find something: bytes, an end, or an error.
     bool readable() const { return readable_; }
-    // A read found nothing (EAGAIN), or took `all` that there was: fewer bytes than it had room for.
+    // A read found nothing (EAGAIN), or took everything: fewer bytes than it had room for.
     void drained() { readable_ = false; }
     void took_all() { readable_ = sticky_; }
 

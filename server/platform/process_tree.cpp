@@ -10,29 +10,24 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <new>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
+#include "base/proc_text.hpp"
 #include "base/unique_fd.hpp"
 #include "platform/descriptor_reserve.hpp"
 
 namespace sandbox {
 namespace {
 
-struct ProcessInfo {
-    pid_t pid = 0;
-    pid_t parent = 0;
-    pid_t group = 0;
-    pid_t session = 0;
-    char state = '?';
-    std::uint64_t threads = 0;
-    std::uint64_t start = 0;
-
-    // A leader thread that has ended is a zombie already, while other threads still hold files and ports.
-    bool lives() const { return (state != 'Z' && state != 'X') || threads > 1; }
-};
+// A leader thread that has ended is a zombie already, while other threads still hold files and ports.
+bool lives(const ProcStat& process) {
+    return (process.state != 'Z' && process.state != 'X') || process.num_threads > 1;
+}
 
 enum class Look : char {
     seen,
@@ -54,31 +49,12 @@ Look look_at(pid_t pid, const char* file, std::string& text) {
     }
 }
 
-// Fields of /proc/<pid>/stat (proc(5)), counted from behind the command name, which may hold anything but the
-// last ')'.
-Look read_stat(pid_t pid, ProcessInfo& info) {
+Look read_stat(pid_t pid, ProcStat& stat) {
     std::string text;
     if (Look look = look_at(pid, "stat", text); look != Look::seen) return look;
-    std::size_t name_end = text.rfind(')');
-    if (name_end == std::string::npos || name_end + 4 > text.size()) return Look::gone;
-    info.pid = pid;
-    info.state = text[name_end + 2];
-    const char* at = text.data() + name_end + 3;
-    const char* end = text.data() + text.size();
-    std::uint64_t fields[20] = {};  // ppid [0], pgrp [1], session [2], num_threads [16], starttime [18]
-    for (std::uint64_t& field : fields) {
-        while (at < end && *at == ' ') ++at;
-        bool negative = at < end && *at == '-';
-        if (negative) ++at;
-        auto [next, ec] = std::from_chars(at, end, field);
-        if (ec != std::errc()) break;
-        at = next;
-    }
-    info.parent = static_cast<pid_t>(fields[0]);
-    info.group = static_cast<pid_t>(fields[1]);
-    info.session = static_cast<pid_t>(fields[2]);
-    info.threads = fields[16];
-    info.start = fields[18];
+    std::optional<ProcStat> parsed = parse_proc_stat(text);
+    if (!parsed) return Look::gone;
+    stat = *parsed;
     return Look::seen;
 }
 
@@ -86,13 +62,7 @@ Look read_stat(pid_t pid, ProcessInfo& info) {
 Look look_for_marker(pid_t pid, std::string_view entry) {
     std::string text;
     if (Look look = look_at(pid, "environ", text); look != Look::seen) return look;
-    std::string_view environment(text);
-    while (!environment.empty()) {
-        std::size_t end = std::min(environment.find('\0'), environment.size());
-        if (environment.substr(0, end) == entry) return Look::seen;
-        environment.remove_prefix(std::min(end + 1, environment.size()));
-    }
-    return Look::gone;
+    return environ_has(text, entry) ? Look::seen : Look::gone;
 }
 
 // What there is to be seen in /proc.
@@ -100,7 +70,7 @@ struct Scan {
     bool blind = false;      // there is no /proc to read
     bool complete = true;    // nobody was left out
     bool all_listed = true;  // else who is in neither of the next two may live, too
-    std::vector<ProcessInfo> processes;
+    std::vector<ProcStat> processes;
     std::unordered_set<pid_t> unknown;
 };
 
@@ -116,7 +86,7 @@ Scan all_processes() {
     scan.blind = error == ENOENT || error == ENOTDIR || error == EACCES || error == EPERM;
     scan.all_listed = error == 0;
     for (pid_t pid : pids) {
-        ProcessInfo info;
+        ProcStat info;
         const Look look = read_stat(pid, info);
         if (look == Look::seen) scan.processes.push_back(info);
         if (look == Look::unknown) scan.unknown.insert(pid);
@@ -128,16 +98,16 @@ Scan all_processes() {
 }
 
 // Clears scan.complete when it cannot tell of somebody whether they are one.
-std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup, Scan& scan) {
-    const std::vector<ProcessInfo>& processes = scan.processes;
+std::vector<ProcStat> members_of(const TreeId& tree, const Cgroup* cgroup, Scan& scan) {
+    const std::vector<ProcStat>& processes = scan.processes;
     std::unordered_set<pid_t> in_cgroup;
     if (cgroup != nullptr) {
         std::optional<std::vector<pid_t>> listed = cgroup->processes();
         if (listed) in_cgroup.insert(listed->begin(), listed->end());
         if (!listed) scan.complete = false;
     }
-    std::unordered_map<pid_t, const ProcessInfo*> by_pid;
-    for (const ProcessInfo& process : processes) by_pid.emplace(process.pid, &process);
+    std::unordered_map<pid_t, const ProcStat*> by_pid;
+    for (const ProcStat& process : processes) by_pid.emplace(process.pid, &process);
     auto nobody_has = [&](pid_t pid) {
         return scan.all_listed && !by_pid.contains(pid) && !scan.unknown.contains(pid);
     };
@@ -149,21 +119,21 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup, Sc
     std::unordered_set<pid_t> sessions;
     for (const auto& [pid, start] : tree.known) {
         auto found = by_pid.find(pid);
-        const bool same = found != by_pid.end() && found->second->start == start;
+        const bool same = found != by_pid.end() && found->second->starttime == start;
         if (same || nobody_has(pid)) sessions.insert(pid);
     }
 
     enum class Verdict : char { unknown, member, stranger };
     std::unordered_map<pid_t, Verdict> verdicts;
-    std::vector<ProcessInfo> members;
+    std::vector<ProcStat> members;
     std::vector<pid_t> chain;
-    for (const ProcessInfo& process : processes) {
+    for (const ProcStat& process : processes) {
         // Up the parent links until one is judged or the top is reached; then all on the way get that
         // verdict.
         chain.clear();
         bool unsure = false;
         Verdict verdict = Verdict::unknown;
-        for (pid_t at = process.pid; verdict == Verdict::unknown; at = by_pid.at(at)->parent) {
+        for (pid_t at = process.pid; verdict == Verdict::unknown; at = by_pid.at(at)->ppid) {
             auto found = by_pid.find(at);
             if (found == by_pid.end() || at == self || chain.size() > 100'000) {
                 verdict = Verdict::stranger;
@@ -174,10 +144,11 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup, Sc
                 break;
             }
             chain.push_back(at);
-            const ProcessInfo& info = *found->second;
+            const ProcStat& info = *found->second;
             bool is_leader = at == tree.leader && !tree.leader_reaped;
             if (is_leader || in_cgroup.contains(at) || sessions.contains(info.session) ||
-                tree.known.contains({at, info.start}) || (session_counts && info.session == tree.leader)) {
+                tree.known.contains({at, info.starttime}) ||
+                (session_counts && info.session == tree.leader)) {
                 verdict = Verdict::member;
                 continue;
             }
@@ -194,15 +165,15 @@ std::vector<ProcessInfo> members_of(const TreeId& tree, const Cgroup* cgroup, Sc
 
 // By pidfd where the kernel has them, so that a number recycled since the scan is not hit. With no descriptor
 // for that the number must do.
-void send(const ProcessInfo& process, int signal) {
+void send(const ProcStat& process, int signal) {
 #if defined(SYS_pidfd_open) && defined(SYS_pidfd_send_signal)
     UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
 #else
     UniqueFd pidfd;
 #endif
-    ProcessInfo now;
+    ProcStat now;
     const Look look = read_stat(process.pid, now);
-    if (look == Look::gone || (look == Look::seen && now.start != process.start)) return;
+    if (look == Look::gone || (look == Look::seen && now.starttime != process.starttime)) return;
 #if defined(SYS_pidfd_open) && defined(SYS_pidfd_send_signal)
     if (pidfd) {
         ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0);
@@ -214,8 +185,10 @@ void send(const ProcessInfo& process, int signal) {
 
 }  // namespace
 
-std::optional<std::size_t> signal_tree(TreeId& tree, const Cgroup* cgroup, int signal,
-                                       std::set<ProcessKey>& already) {
+namespace {
+
+std::optional<std::size_t> signal_members(TreeId& tree, const Cgroup* cgroup, int signal,
+                                          std::set<ProcessKey>& already) {
     Scan scan = all_processes();
     if (scan.blind) {
         // All that can be reached is the leader's process group.
@@ -224,12 +197,12 @@ std::optional<std::size_t> signal_tree(TreeId& tree, const Cgroup* cgroup, int s
         return 1;
     }
     std::size_t living = 0;
-    for (const ProcessInfo& process : members_of(tree, cgroup, scan)) {
-        if (!process.lives()) continue;
+    for (const ProcStat& process : members_of(tree, cgroup, scan)) {
+        if (!lives(process)) continue;
         ++living;
-        tree.known.emplace(process.pid, process.start);
-        if (signal == SIGTERM && tree.group_termed && process.group == tree.leader) continue;
-        if (signal == 0 || !already.emplace(process.pid, process.start).second) continue;
+        tree.known.emplace(process.pid, process.starttime);
+        if (signal == SIGTERM && tree.group_termed && process.pgrp == tree.leader) continue;
+        if (signal == 0 || !already.emplace(process.pid, process.starttime).second) continue;
         send(process, signal);
         if (signal == SIGTERM) send(process, SIGCONT);
     }
@@ -237,28 +210,49 @@ std::optional<std::size_t> signal_tree(TreeId& tree, const Cgroup* cgroup, int s
     return living;
 }
 
-std::optional<std::size_t> signal_descendants(int signal, pid_t spared, std::set<ProcessKey>* already) {
+std::optional<std::size_t> signal_all(int signal, pid_t spared, std::set<ProcessKey>* already) {
     const Scan scan = all_processes();
     if (scan.blind) return 0;
-    std::unordered_map<pid_t, const ProcessInfo*> by_pid;
-    for (const ProcessInfo& process : scan.processes) by_pid.emplace(process.pid, &process);
+    std::unordered_map<pid_t, const ProcStat*> by_pid;
+    for (const ProcStat& process : scan.processes) by_pid.emplace(process.pid, &process);
     const pid_t self = ::getpid();
     std::size_t living = 0;
-    for (const ProcessInfo& process : scan.processes) {
-        if (process.pid == self || !process.lives()) continue;
+    for (const ProcStat& process : scan.processes) {
+        if (process.pid == self || !lives(process)) continue;
         std::size_t steps = 0;
         pid_t at = process.pid;
         while (at != self && at != spared && by_pid.contains(at) && ++steps < 100'000)
-            at = by_pid.at(at)->parent;
+            at = by_pid.at(at)->ppid;
         if (at != self) continue;
         ++living;
         if (signal == 0) continue;
-        if (already != nullptr && !already->emplace(process.pid, process.start).second) continue;
+        if (already != nullptr && !already->emplace(process.pid, process.starttime).second) continue;
         send(process, signal);
         if (signal == SIGTERM) send(process, SIGCONT);
     }
     if (!scan.complete) return std::nullopt;
     return living;
+}
+
+// Without memory to look, nobody knows.
+template <class Scanning>
+std::optional<std::size_t> look_if_possible(Scanning scanning) {
+    try {
+        return scanning();
+    } catch (const std::bad_alloc&) {
+        return std::nullopt;
+    }
+}
+
+}  // namespace
+
+std::optional<std::size_t> signal_tree(TreeId& tree, const Cgroup* cgroup, int signal,
+                                       std::set<ProcessKey>& already) {
+    return look_if_possible([&] { return signal_members(tree, cgroup, signal, already); });
+}
+
+std::optional<std::size_t> signal_descendants(int signal, pid_t spared, std::set<ProcessKey>* already) {
+    return look_if_possible([&] { return signal_all(signal, spared, already); });
 }
 
 }  // namespace sandbox

@@ -1,9 +1,10 @@
 #pragma once
 // Finding and signalling everything that a command started.
 //
-// Members of a tree are: the leader; its session; whoever carries the command's marker in its environment;
-// and all their descendants by parent link. What escapes: a process that gave up the marker (an emptied
-// environment) and the session, and whose parent has ended. docs/security.md tells the reader.
+// Members of a tree are: the leader; its cgroup, where it has one; its session; whoever carries the command's
+// marker in its environment; and all their descendants by parent link. What escapes: a process that gave up
+// the marker (an emptied environment) and the session, and whose parent has ended. docs/security.md tells the
+// reader.
 
 #include <sys/types.h>
 

@@ -3,7 +3,10 @@
 #include <sys/wait.h>
 
 #include <cerrno>
+#include <new>
 #include <utility>
+
+#include "base/log.hpp"
 
 namespace sandbox {
 namespace {
@@ -78,7 +81,11 @@ bool Reaper::reap(pid_t which) {
     if (found != watched_.end()) {
         OnExit on_exit = std::move(found->second);
         watched_.erase(found);
-        on_exit(record);
+        try {
+            on_exit(record);
+        } catch (const std::bad_alloc& error) {  // Others have ended, too.
+            log::error("end of a child lost", {{"pid", pid}, {"error", error.what()}});
+        }
     } else if (spawning_ > 0) {
         // Of two with one number the later one may be the spawned child; the earlier one was an orphan.
         if (!unclaimed_.insert_or_assign(pid, record).second) ++orphans_;

@@ -26,8 +26,7 @@ struct ChildPlan {
     const char* cwd;
     const int* given_up;
     int fds[4];
-    int oom_fd_mode;  // 0: leave
-    char oom_text[8];
+    char oom_text[8];  // empty: leave it
     bool new_session;
     bool controlling_tty;
     bool set_nice;

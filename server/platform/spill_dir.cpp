@@ -76,6 +76,7 @@ UniqueFd SpillDir::Impl::find_directory() {
         UniqueFd file = create_in(directory.get());
         if (!file) continue;
         directory_ = std::move(directory);
+        chosen_ = &candidate;
         return file;
     }
     return UniqueFd();
@@ -84,6 +85,12 @@ UniqueFd SpillDir::Impl::find_directory() {
 bool SpillDir::Impl::on_disk() const {
     std::lock_guard lock(mutex_);
     return static_cast<bool>(directory_);
+}
+
+std::vector<std::string> SpillDir::Impl::paths() const {
+    const Candidate* chosen = chosen_;
+    if (chosen == nullptr) return {};
+    return {chosen->path};
 }
 
 Result<SpillFile> SpillDir::Impl::open_file() {
@@ -121,6 +128,7 @@ SpillDir::SpillDir(const std::string& preferred, const std::string& tmpdir)
 SpillDir::~SpillDir() = default;
 
 bool SpillDir::on_disk() const { return impl_->on_disk(); }
+std::vector<std::string> SpillDir::paths() const { return impl_->paths(); }
 Result<SpillFile> SpillDir::open_file() { return impl_->open_file(); }
 bool SpillDir::reserve_memory(std::size_t bytes) { return impl_->reserve_memory(bytes); }
 void SpillDir::release_memory(std::size_t bytes) { impl_->release_memory(bytes); }

@@ -14,6 +14,7 @@ struct SpillDir::Impl {
   public:
     Impl(const std::string& preferred, const std::string& tmpdir);
     bool on_disk() const;
+    std::vector<std::string> paths() const;
     Result<SpillFile> open_file();
     bool reserve_memory(std::size_t bytes);
     void release_memory(std::size_t bytes);
@@ -31,8 +32,9 @@ struct SpillDir::Impl {
     UniqueFd find_directory();
 
     std::vector<Candidate> candidates_;
-    mutable std::mutex mutex_;
+    mutable std::mutex mutex_;  // held during calls that can hang
     UniqueFd directory_;
+    std::atomic<const Candidate*> chosen_{nullptr};  // what directory_ is
     std::atomic<std::size_t> memory_used_{0};
     static constexpr unsigned kLargeSpools = 8;
     std::atomic<unsigned> large_spools_{0};

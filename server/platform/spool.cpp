@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <optional>
 
 #include "platform/event.hpp"
@@ -138,7 +139,12 @@ void Spool::Impl::start_writing(Loop& loop, const std::shared_ptr<Impl>& impl) {
 
 Task<> Spool::Impl::write_out(std::shared_ptr<Impl> impl) {
     auto job = [raw = impl.get()] { return raw->write_flying(); };
-    Written result = co_await impl->pool.run(job);
+    Written result;
+    try {
+        result = co_await impl->pool.run_on(impl->dir->paths(), job);
+    } catch (const std::bad_alloc&) {  // Whoever appends waits for this.
+        result.error = write_error(ENOMEM);
+    }
     {
         std::lock_guard lock(impl->mutex);
         impl->file_size += result.bytes;
@@ -261,7 +267,7 @@ Task<Result<>> Spool::complete_file() {
     if (impl->error) co_return *impl->error;
     if (impl->file_size == 0 || impl->file.in_memory || impl->file_complete) co_return Result<>();
     auto job = [raw = impl.get()] { return raw->write_memory(); };
-    Result<> written = co_await impl->pool.run(job);
+    Result<> written = co_await impl->pool.run_on(impl->dir->paths(), job);
     impl->file_complete = written.has_value();
     co_return Result<>();
 }
@@ -287,7 +293,7 @@ Task<Result<std::size_t>> Spool::read(std::uint64_t offset, std::span<char> out)
         }
         rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), in_file)));
         auto job = [raw = impl.get(), at, rest] { return raw->read_file(at, rest); };
-        Result<std::size_t> count = co_await impl->pool.run(job);
+        Result<std::size_t> count = co_await impl->pool.run_on(impl->dir->paths(), job);
         if (!count) co_return count.error();
         done += *count;
     }

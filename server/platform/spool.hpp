@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/unique_fd.hpp"
@@ -36,8 +37,10 @@ class SpillDir {
 
     static constexpr std::size_t kMemoryBudget = 32U << 20U;
 
-    // A directory was found. One in a tmpfs counts: its size is whoever mounted it's own limit.
+    // A directory was found. One in a tmpfs counts: its size limit is the mounter's choice.
     bool on_disk() const;
+    // The path of that directory, or none: for BlockingPool::run_on with work on the files. Never waits.
+    std::vector<std::string> paths() const;
 
     // Blocks, so call it from a pool thread. When the directory has been removed the other candidates are
     // tried again, and a memfd is the last resort. The error is the descriptor table's or the last

@@ -8,6 +8,7 @@
 #include <cctype>
 #include <cerrno>
 
+#include "base/credentials.hpp"
 #include "base/log.hpp"
 #include "base/sha256.hpp"
 #include "base/unique_fd.hpp"
@@ -113,15 +114,6 @@ Task<AuthVerdict> Auth::claim(std::string token) {
     }
     log::info("sandbox claimed");
     co_return AuthVerdict::allowed;
-}
-
-std::optional<std::string_view> credentials(const std::string* authorization, std::string_view scheme) {
-    if (authorization == nullptr || authorization->size() <= scheme.size() + 1) return std::nullopt;
-    for (std::size_t i = 0; i < scheme.size(); ++i) {
-        if (std::tolower(static_cast<unsigned char>((*authorization)[i])) != scheme[i]) return std::nullopt;
-    }
-    if ((*authorization)[scheme.size()] != ' ') return std::nullopt;
-    return std::string_view(*authorization).substr(scheme.size() + 1);
 }
 
 std::optional<std::string> bearer_token(const std::string* authorization) {

@@ -45,10 +45,7 @@ class Auth {
     std::optional<Digest> digest_;
 };
 
-// What stands behind the scheme (in any case, one blank; `scheme` in lower case) of an Authorization header
-// (RFC 9110 11.6.2); absent for another scheme or none, and when nothing does.
-std::optional<std::string_view> credentials(const std::string* authorization, std::string_view scheme);
-// The token of one of scheme Bearer; absent for anything else.
+// The token of an Authorization header of scheme Bearer; absent for anything else.
 std::optional<std::string> bearer_token(const std::string* authorization);
 
 }  // namespace sandbox

@@ -237,7 +237,9 @@ CommandEnd Command::end_record() const {
     }
     end.not_started = impl_->not_started;
     end.timed_out = impl_->timed_out;
-    end.killed_by_us = impl_->killed_by_us;
+    const int signal = impl_->exit ? impl_->exit->status.signal() : 0;
+    const bool sent = signal > 0 && ((impl_->signals_sent >> static_cast<unsigned>(signal - 1)) & 1U) != 0;
+    end.killed_by_us = impl_->killed_by_us || sent;
     end.output_lost = impl_->output_lost;
     end.pipes_open = !impl_->all_at_end();
     end.duration = (impl_->exit ? impl_->exited_at : Clock::now()) - impl_->started;

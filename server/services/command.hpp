@@ -83,8 +83,8 @@ enum class StartRule {
 // When a command counts as ended.
 enum class EndRule {
     // The leader has ended, and then its pipes were silent for the drain time or at their end; everything
-    // that was
-    // written before the leader's end is delivered.
+    // that
+    // was written before the leader's end is delivered.
     exit_and_drain,
     // The leader has ended and all pipes are at their end.
     exit_and_eof,
@@ -93,11 +93,11 @@ enum class EndRule {
 struct CommandEnd {
     ExitRecord exit;
     bool timed_out = false;
-    bool killed_by_us = false;  // kill, timeout, disconnect or shutdown asked for the end
+    bool killed_by_us = false;  // kill, timeout, disconnect or shutdown asked for the end; or by signal()
     bool pipes_open = false;    // somebody still holds a pipe
     bool output_lost = false;   // there was no memory to read or keep it, and the command was ended
-    bool survives =
-        false;  // SIGKILL did not end the leader: how it ends is not known, and `exit` says nothing
+    // SIGKILL did not end the leader: how it ends is not known, and `exit` says nothing.
+    bool survives = false;
     std::chrono::nanoseconds duration{0};
     std::optional<Error> not_started;  // StartRule::at_the_end: it never ran, and the rest says nothing
 };
@@ -213,6 +213,7 @@ class Command : public std::enable_shared_from_this<Command> {
     static std::shared_ptr<Command> make(CommandEnvironment& environment, SpawnedCommand spawned,
                                          std::shared_ptr<OutputSink> sink, std::string marker, bool launched);
     void start_pumps();
+    void begin(bool launched, Milliseconds timeout);
     void attend();
     void raise_oom_score(Milliseconds pause);
     static Task<> pump(StreamId stream, std::shared_ptr<Command> self);

@@ -168,6 +168,7 @@ struct Command::Impl {
     bool terminating = false;
     bool terminated = false;
     bool killed_by_us = false;
+    std::uint64_t signals_sent = 0;  // by signal(); bit 0 is signal 1
     std::chrono::steady_clock::time_point kill_at;
     KillOutcome outcome = KillOutcome::gone;
 };

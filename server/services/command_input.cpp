@@ -2,7 +2,9 @@
 
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 
 #include "services/command_impl.hpp"
 
@@ -64,7 +66,7 @@ Task<Result<>> Command::write_stdin(const InputPlace& place, Spool& bytes, std::
     if (!written) co_return written;
     std::string chunk;
     while (written && done < bytes.size()) {
-        chunk.resize(kInputChunk);
+        chunk.resize(std::min<std::uint64_t>(kInputChunk, bytes.size() - done));
         Result<std::size_t> count = co_await bytes.read(done, chunk);
         if (!count) {
             written = count.error();

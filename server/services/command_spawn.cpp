@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <unordered_map>
 
+#include "base/url.hpp"
 #include "platform/pipe.hpp"
 #include "platform/process_tree.hpp"
 #include "platform/spawn.hpp"
@@ -231,6 +233,75 @@ SpawnOutcome connect(const CommandEnvironment& environment, const CommandSpec& s
     return command;
 }
 
+std::optional<CommandError> check_cwd(const CommandSpec& spec) {
+    if (spec.cwd.empty()) return std::nullopt;
+    struct stat info {};
+    bool usable = spec.cwd.find('\0') == std::string::npos;
+    if (usable && ::stat(spec.cwd.c_str(), &info) != 0) {
+        usable = errno == EACCES;  // Told by chdir, with its stage.
+    } else if (usable) {
+        usable = S_ISDIR(info.st_mode);
+    }
+    if (usable) return std::nullopt;
+    return CommandError{CommandError::Kind::bad_cwd,
+                        {Errc::invalid_argument, "Invalid working directory: " + spec.cwd, 0}};
+}
+
+// $PWD, the path by which the command has come to its directory. A shell finds out by itself when it is
+// wrong, and its `pwd` is the physical path then: as the reference has it for a command with variables.
+void set_pwd(const CommandSpec& spec, Variables& on_top) {
+    if (spec.clean_env || spec.cwd.empty() || (spec.args.empty() && !spec.env.empty())) return;
+    if (spec.cwd.starts_with('/')) {
+        on_top.emplace_back("PWD", spec.cwd);
+        return;
+    }
+    const std::unique_ptr<char, decltype(&::free)> ours(::getcwd(nullptr, 0), &::free);
+    if (ours) on_top.emplace_back("PWD", clean_path(std::string(ours.get()) + "/" + spec.cwd));
+}
+
+// `text` as a file that the child has as descriptor 3, and `argument` as what a shell reads it with.
+std::optional<CommandError> use_script_file(const std::string& text, std::string& argument, SpawnSpec& child,
+                                            UniqueFd& script) {
+    Result<UniqueFd> file = script_file("exec 3<&-; " + text);
+    if (!file) return not_started(file.error());
+    script = std::move(*file);
+    argument = kScriptFromFile;
+    child.extra_fd = script.get();
+    return std::nullopt;
+}
+
+bool can_name_descriptors() { return ::access("/proc/self/fd", F_OK) == 0; }
+
+// `oversized`: assignments of variables that execve(2) would refuse. `script` is to be open until the child
+// has been made.
+std::optional<CommandError> use_shell(const CommandEnvironment& environment, const CommandSpec& spec,
+                                      const std::string& oversized, SpawnSpec& child, UniqueFd& script) {
+    Result<std::string> shell = environment.shell.get([&] { return find_shell(environment); });
+    if (!shell) return not_started(shell.error());
+    child.program = *shell;
+    child.argv = {"sh", "-c", spec.shell_command};
+    if (spec.shell_command.size() < kMaxExecString && oversized.empty()) return std::nullopt;
+    if (spec.shell_command.find('\0') != std::string::npos) return has_nul();
+    const std::string text = oversized + spec.shell_command;
+    if (can_name_descriptors()) return use_script_file(text, child.argv[2], child, script);
+    child.argv = script_in_pieces(text);
+    return std::nullopt;
+}
+
+std::optional<CommandError> use_program(const CommandSpec& spec, const Variables& variables, SpawnSpec& child,
+                                        UniqueFd& script) {
+    const std::string* path = find_variable(variables, "PATH");
+    Result<std::string> program =
+        find_program(spec.args[0], path != nullptr ? *path : kDefaultPath, spec.cwd);
+    if (!program) return not_started(program.error());
+    child.program = *program;
+    child.argv = spec.args;
+    const std::optional<std::size_t> at = script_argument(spec.args);
+    if (!at || spec.args[*at].size() < kMaxExecString || !can_name_descriptors()) return std::nullopt;
+    if (spec.args[*at].find('\0') != std::string::npos) return has_nul();
+    return use_script_file(spec.args[*at], child.argv[*at], child, script);
+}
+
 }  // namespace
 
 SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandSpec& spec,
@@ -238,19 +309,7 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
     auto left = [given_up] { return __atomic_load_n(given_up, __ATOMIC_ACQUIRE) != 0; };
     CommandError nobody_waits{CommandError::Kind::given_up, {Errc::cancelled, "given up", ECANCELED}};
     if (left()) return nobody_waits;  // Not even a look: that may be what hangs.
-    if (!spec.cwd.empty()) {
-        struct stat info {};
-        bool usable = spec.cwd.find('\0') == std::string::npos;
-        if (usable && ::stat(spec.cwd.c_str(), &info) != 0) {
-            usable = errno == EACCES;  // Told by chdir, with its stage.
-        } else if (usable) {
-            usable = S_ISDIR(info.st_mode);
-        }
-        if (!usable) {
-            return CommandError{CommandError::Kind::bad_cwd,
-                                {Errc::invalid_argument, "Invalid working directory: " + spec.cwd, 0}};
-        }
-    }
+    if (std::optional<CommandError> bad = check_cwd(spec)) return *bad;
 
     SpawnSpec child;
     const Variables none;
@@ -261,12 +320,12 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
             return CommandError{CommandError::Kind::bad_user, applied.error()};
         }
     }
-    if (!spec.clean_env && spec.cwd.starts_with('/')) on_top.emplace_back("PWD", spec.cwd);
+    set_pwd(spec, on_top);
     on_top.insert(on_top.end(), spec.env.begin(), spec.env.end());
     const Variables merged = on_top.empty() ? none : merge(base, on_top);
     const Variables& variables = on_top.empty() ? base : merged;
 
-    std::string oversized;  // assignments for the shell, of variables that execve would refuse
+    std::string oversized;
     child.env.reserve(variables.size() + 1);
     for (const auto& [name, value] : variables) {
         if (spec.args.empty() && !fits_execve(name, value)) {
@@ -279,41 +338,10 @@ SpawnOutcome spawn_command(const CommandEnvironment& environment, const CommandS
     child.env.push_back(std::string(kMarkerVariable) + "=" + marker);
 
     UniqueFd script;
-    if (spec.args.empty()) {
-        Result<std::string> shell = environment.shell.get([&] { return find_shell(environment); });
-        if (!shell) return not_started(shell.error());
-        child.program = *shell;
-        if (spec.shell_command.size() < kMaxExecString && oversized.empty()) {
-            child.argv = {"sh", "-c", spec.shell_command};
-        } else {
-            if (spec.shell_command.find('\0') != std::string::npos) return has_nul();
-            if (::access("/proc/self/fd", F_OK) == 0) {
-                Result<UniqueFd> file = script_file("exec 3<&-; " + oversized + spec.shell_command);
-                if (!file) return not_started(file.error());
-                script = std::move(*file);
-                child.argv = {"sh", "-c", kScriptFromFile};
-                child.extra_fd = script.get();
-            } else {
-                child.argv = script_in_pieces(oversized + spec.shell_command);
-            }
-        }
-    } else {
-        const std::string* path = find_variable(variables, "PATH");
-        Result<std::string> program =
-            find_program(spec.args[0], path != nullptr ? *path : kDefaultPath, spec.cwd);
-        if (!program) return not_started(program.error());
-        child.program = *program;
-        child.argv = spec.args;
-        const std::optional<std::size_t> at = script_argument(spec.args);
-        if (at && spec.args[*at].size() >= kMaxExecString && ::access("/proc/self/fd", F_OK) == 0) {
-            if (spec.args[*at].find('\0') != std::string::npos) return has_nul();
-            Result<UniqueFd> file = script_file("exec 3<&-; " + spec.args[*at]);
-            if (!file) return not_started(file.error());
-            script = std::move(*file);
-            child.argv[*at] = kScriptFromFile;
-            child.extra_fd = script.get();
-        }
-    }
+    std::optional<CommandError> failed = spec.args.empty()
+                                             ? use_shell(environment, spec, oversized, child, script)
+                                             : use_program(spec, variables, child, script);
+    if (failed) return *failed;
     child.cwd = spec.cwd;
     child.oom_score_adj = environment.oom_score_adj;
     child.given_up = given_up;

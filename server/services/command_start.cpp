@@ -1,5 +1,7 @@
 // The start of a command, and what becomes of one that nobody waits for any more.
 
+#include <signal.h>
+
 #include "base/uuid.hpp"
 #include "services/command_impl.hpp"
 
@@ -36,13 +38,23 @@ void PendingStart::give_up() {
 
 std::shared_ptr<Command> Command::make(CommandEnvironment& environment, SpawnedCommand spawned,
                                        std::shared_ptr<OutputSink> sink, std::string marker, bool launched) {
-    auto impl = std::make_unique<Impl>(environment, std::move(spawned), std::move(sink), std::move(marker));
-    std::shared_ptr<Command> self(new Command(std::move(impl)));
-    self->impl_->launched = launched;
-    ++environment.commands_started;
-    ++environment.commands_running;
-    environment.reaper.watch(self->pid(), [self](const ExitRecord& record) { self->on_exit(record); });
-    return self;
+    const pid_t pid = spawned.pid;
+    try {
+        auto impl =
+            std::make_unique<Impl>(environment, std::move(spawned), std::move(sink), std::move(marker));
+        std::shared_ptr<Command> self(new Command(std::move(impl)));
+        self->impl_->launched = launched;
+        environment.reaper.watch(pid, [self](const ExitRecord& record) { self->on_exit(record); });
+        ++environment.commands_started;
+        ++environment.commands_running;
+        return self;
+    } catch (...) {
+        // Out of memory. It must not run on, unknown to all.
+        ::kill(-pid, SIGKILL);
+        ::kill(pid, SIGKILL);
+        environment.reaper.end_failed_spawn();
+        throw;
+    }
 }
 
 Task<> Command::spawn_on_pool(std::shared_ptr<Start> start) {
@@ -125,24 +137,33 @@ Task<boost::system::result<std::shared_ptr<Command>, CommandError>> Command::sta
     std::shared_ptr<Command> self =
         make(environment, std::move(**spawned), std::move(sink), std::move(marker), launched);
     self->impl_->started = asked;
-    if (launched && self->impl_->sink && !self->impl_->exit) {
-        self->impl_->unattended = true;
-        self->impl_->look_timer.start(kFirstLook, [weak = std::weak_ptr(self)] {
-            if (auto command = weak.lock()) command->attend();
-        });
-    } else if (self->impl_->sink) {
-        self->start_pumps();
-    }
-    if (timeout.count() > 0 && !self->impl_->exit) {
-        const auto rest = std::chrono::ceil<Milliseconds>(asked + timeout - Clock::now());
-        self->impl_->timeout_timer.start(std::max(rest, Milliseconds(0)), [weak = std::weak_ptr(self)] {
-            auto command = weak.lock();
-            if (!command || command->has_ended()) return;
-            command->impl_->timed_out = true;
-            command->start_terminating(command->impl_->environment.kill_grace);
-        });
+    try {
+        self->begin(launched, timeout);
+    } catch (...) {
+        self->start_terminating(Milliseconds(0));
+        throw;
     }
     co_return self;
+}
+
+// Its output, and its timeout.
+void Command::begin(bool launched, Milliseconds timeout) {
+    if (launched && impl_->sink && !impl_->exit) {
+        impl_->unattended = true;
+        impl_->look_timer.start(kFirstLook, [weak = std::weak_ptr(shared_from_this())] {
+            if (auto command = weak.lock()) command->attend();
+        });
+    } else if (impl_->sink) {
+        start_pumps();
+    }
+    if (timeout.count() == 0 || impl_->exit) return;
+    const auto rest = std::chrono::ceil<Milliseconds>(impl_->started + timeout - Clock::now());
+    impl_->timeout_timer.start(std::max(rest, Milliseconds(0)), [weak = std::weak_ptr(shared_from_this())] {
+        auto command = weak.lock();
+        if (!command || command->has_ended()) return;
+        command->impl_->timed_out = true;
+        command->start_terminating(command->impl_->environment.kill_grace);
+    });
 }
 
 // Waiting for a pipe costs six system calls and a wake-up before that of the end. What has ended at the first

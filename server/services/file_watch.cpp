@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 #include <utility>
 
 #include "services/inotify.hpp"
@@ -82,7 +83,12 @@ Task<> FileWatch::run(std::shared_ptr<State> state) {
         state->busy = true;
         state->inotify->begin_job(*state);
         auto job = [&] { return state->tree->changes(events, loss); };
-        std::vector<FileChange> changes = co_await state->pool.run_on(state->path, job);
+        std::vector<FileChange> changes;
+        try {
+            changes = co_await state->pool.run_on(state->path, job);
+        } catch (const std::bad_alloc&) {  // A scan will see what these told.
+            state->loss = true;
+        }
         state->inotify->end_job(*state, state->tree->take_added(), state->tree->take_released());
         state->busy = false;
         state->pending.insert(state->pending.end(), std::make_move_iterator(changes.begin()),

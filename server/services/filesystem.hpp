@@ -44,7 +44,6 @@ using FileTime = std::chrono::sys_time<std::chrono::nanoseconds>;
 using Metadata = std::map<std::string, std::string>;
 
 // ---- looking
-// -------------------------------------------------------------------------------------------------
 
 // What lstat(2) tells, and where a symbolic link leads.
 struct Entry {
@@ -55,12 +54,9 @@ struct Entry {
     mode_t mode = 0;  // the lower twelve bits
     uid_t uid = 0;
     gid_t gid = 0;
-    std::uint64_t links = 0;
     std::uint64_t inode = 0;
     std::uint64_t device = 0;
     FileTime modified;
-    FileTime accessed;
-    FileTime changed;
 
     // Of symbolic links only.
     std::string link_text;            // readlink(2)
@@ -92,7 +88,6 @@ struct WalkOptions {
 Result<> walk(const std::string& path, const WalkOptions& options, const std::function<bool(Entry&&)>& visit);
 
 // ---- reading
-// -------------------------------------------------------------------------------------------------
 
 struct ReadOptions {
     // The caller will read no more than some length: then devices and FIFOs may be opened, too.
@@ -107,10 +102,8 @@ struct OpenedFile {
     // False for what has no size, or another than it says (files of /proc and /sys, devices): read to the
     // end.
     bool size_known = true;
-    mode_t mode = 0;
     FileTime modified;
     std::uint64_t inode = 0;
-    std::uint64_t device = 0;
     // FIFOs and character devices: bytes come from the other side, and have no positions.
     bool is_stream() const { return kind != Kind::file && kind != Kind::block_device; }
 };
@@ -128,12 +121,11 @@ Result<OpenedFile> open_for_read(const std::string& path, const ReadOptions& opt
 Result<std::size_t> read_at(const OpenedFile& file, std::uint64_t offset, std::span<char> out);
 
 // ---- writing
-// -------------------------------------------------------------------------------------------------
 
 struct WriteOptions {
     bool append = false;
     std::uint64_t length = 0;    // of the content, where it is known: append reserves room for it
-    std::optional<mode_t> mode;  // exactly these bits, also when the file exists; else kept, or 0666 & ~umask
+    std::optional<mode_t> mode;  // exactly these bits, also when the file exists; else kept, or 0644 & ~umask
     std::optional<mode_t> mode_if_new;  // exactly these bits when this call makes the file
     bool must_be_new = false;           // an existing name, a link too, is "open <p>: file exists"
     bool create_parents = false;
@@ -160,8 +152,7 @@ struct WriteOutcome {
 //  - `append`, which for want of space leaves the file as it was, where the file system can reserve `length`;
 //  - a target with several names (hard links), a device, a FIFO somebody reads from, a mount point;
 //  - where the directory or file system refuses staging, renaming or the old owner (EACCES, EPERM, EROFS,
-//  EXDEV,
-//    EBUSY, ENOSYS, EOPNOTSUPP and the like): a new file that can't be staged appears empty and grows.
+//    EXDEV, EBUSY, ENOSYS, EOPNOTSUPP and the like): a new file that can't be staged appears empty and grows.
 // No space is always an error, never a reason to go in place. Nothing is synced to the disk.
 //
 // Errors: "open <p>: …" for whatever concerns the name, "write <p>: …" for the bytes, "mkdir <parent>: …"
@@ -181,7 +172,6 @@ struct MakeDirOptions {
 Result<bool> make_dir(const std::string& path, const MakeDirOptions& options = {});
 
 // ---- removing
-// ------------------------------------------------------------------------------------------------
 
 // A link itself, never a directory. Errors: "remove <p>: …".
 Result<> delete_file(const std::string& path);
@@ -197,7 +187,6 @@ Result<> delete_dir(const std::string& path);
 Result<> remove_all(const std::string& path);
 
 // ---- moving and copying
-// --------------------------------------------------------------------------------------
 
 struct TransferOptions {
     bool replace = true;  // an existing file at the destination may be replaced

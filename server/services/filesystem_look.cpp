@@ -77,12 +77,9 @@ int fill_entry(int dir, const std::string& name, const std::string& path, const 
     entry.mode = permission_bits(info.st_mode);
     entry.uid = info.st_uid;
     entry.gid = info.st_gid;
-    entry.links = info.st_nlink;
     entry.inode = info.st_ino;
     entry.device = info.st_dev;
     entry.modified = to_time(info.st_mtim);
-    entry.accessed = to_time(info.st_atim);
-    entry.changed = to_time(info.st_ctim);
     if (entry.kind == Kind::symlink) {
         entry.link_text = read_link(dir, name);
         struct stat target {};

@@ -70,10 +70,8 @@ Result<OpenedFile> open_for_read(const std::string& path, const ReadOptions& opt
         file.size_known = end > 0;
         file.size = static_cast<std::uint64_t>(std::max<off_t>(end, 0));
     }
-    file.mode = permission_bits(info.st_mode);
     file.modified = to_time(info.st_mtim);
     file.inode = info.st_ino;
-    file.device = info.st_dev;
     return file;
 }
 

@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "services/filesystem_detail.hpp"
+#include "services/staged_file.hpp"
 
 namespace sandbox::files {
 namespace {
@@ -19,7 +20,7 @@ using namespace detail;
 constexpr int kMaxLinks = 40;  // path_resolution(7)
 // The target may be swapped while we look at it; after that many times somebody means it.
 constexpr int kMaxRaces = 16;
-constexpr mode_t kNewFileMode = 0666;
+constexpr mode_t kNewFileMode = 0644;
 
 // What is to be written, with every link at the end of the path resolved.
 struct Target {
@@ -107,129 +108,6 @@ bool may_go_in_place(int error) {
             return true;
     }
 }
-
-// A file in the directory of the target that does not have its name yet. Whatever is not published leaves
-// nothing behind: without a name that holds even when we are killed.
-class StagedFile {
-  public:
-    // Returns an errno, 0 for none. `mode` is subject to the umask.
-    int create(int dir, const std::string& leaf, mode_t mode) {
-        dir_ = dir;
-        leaf_ = leaf;
-        fd_ = open_at(dir, ".", O_TMPFILE | O_WRONLY, mode);
-        if (fd_) return 0;
-        std::string name = staging_name(leaf);
-        fd_ = open_at(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
-        if (!fd_) return errno;
-        name_ = std::move(name);
-        return 0;
-    }
-    // A file that has all of the content already and has no name. Whether it can get one here, publishing
-    // tells.
-    int adopt(int dir, const std::string& leaf, int file) {
-        dir_ = dir;
-        leaf_ = leaf;
-        fd_.reset(::fcntl(file, F_DUPFD_CLOEXEC, 4));
-        return fd_ ? 0 : errno;
-    }
-    StagedFile() = default;
-    StagedFile(const StagedFile&) = delete;
-    StagedFile& operator=(const StagedFile&) = delete;
-    ~StagedFile() {
-        if (!name_.empty()) ::unlinkat(dir_, name_.c_str(), 0);
-    }
-
-    int fd() const { return fd_.get(); }
-
-    // Gives it the name of the target if nothing has it. Returns an errno, EEXIST when something does.
-    // `by_rename`: from a staging name, by which a watch can tell it from somebody's link(2).
-    int publish_new(bool by_rename) {
-        if (by_rename) {
-            if (int error = take_staging_name(); error != 0) return error;
-        }
-        if (int error = name_.empty() ? link_as(leaf_) : rename_as(RENAME_NOREPLACE); error != 0)
-            return error;
-        return close();
-    }
-    // Puts it in the place of the target.
-    int publish_over() {
-        if (int error = take_staging_name(); error != 0) return error;
-        if (int error = close(); error != 0) return error;
-        return rename_as(0);
-    }
-
-  private:
-    int take_staging_name() {
-        if (!name_.empty()) return 0;
-        std::string name = staging_name(leaf_);
-        if (int error = link_as(name); error != 0) return error;
-        name_ = std::move(name);
-        return 0;
-    }
-    int link_as(const std::string& name) const {
-        if (::linkat(fd_.get(), "", dir_, name.c_str(), AT_EMPTY_PATH) == 0) return 0;
-        if (errno == EEXIST) return EEXIST;
-        // The other way for those without CAP_DAC_READ_SEARCH.
-        std::string path = "/proc/self/fd/" + std::to_string(fd_.get());
-        return ::linkat(AT_FDCWD, path.c_str(), dir_, name.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
-    }
-    int rename_as(unsigned flags) {
-        if (::renameat2(dir_, name_.c_str(), dir_, leaf_.c_str(), flags) != 0) {
-            if (flags != RENAME_NOREPLACE || errno == EEXIST) return errno;
-            // A file system without the flag can link, or else just rename.
-            if (::linkat(dir_, name_.c_str(), dir_, leaf_.c_str(), 0) == 0) {
-                ::unlinkat(dir_, name_.c_str(), 0);
-            } else if (errno == EEXIST) {
-                return EEXIST;
-            } else if (::renameat(dir_, name_.c_str(), dir_, leaf_.c_str()) != 0) {
-                return errno;
-            }
-        }
-        name_.clear();
-        return 0;
-    }
-    // Network and FUSE file systems tell of a full disk only now.
-    int close() {
-        int fd = fd_.release();
-        return fd < 0 || ::close(fd) == 0 || errno == EINTR ? 0 : errno;
-    }
-
-    int dir_ = -1;
-    std::string leaf_;
-    UniqueFd fd_;
-    std::string name_;  // empty: it has none
-};
-
-// Room for what is about to be appended, so that a full disk is told before the first byte. A file system
-// that cannot reserve any tells only while it is written to.
-class Reservation {
-  public:
-    // Returns an errno, 0 for none.
-    int take(int fd, std::uint64_t length) {
-        struct stat info {};
-        if (length == 0 || ::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return 0;
-        blocks_ = info.st_blocks;
-        int error = 0;
-        do {
-            const auto count = static_cast<off_t>(length);
-            error = ::fallocate(fd, FALLOC_FL_KEEP_SIZE, info.st_size, count) == 0 ? 0 : errno;
-        } while (error == EINTR);
-        // Of what was refused a part may have been reserved.
-        fd_ = fd;
-        if (error == 0) return 0;
-        give_back();
-        return error == ENOSPC || error == EDQUOT || error == EFBIG ? error : 0;
-    }
-    void give_back() {
-        struct stat info {};
-        if (fd_ < 0 || ::fstat(fd_, &info) != 0 || info.st_blocks == blocks_) return;
-        (void)!::ftruncate(fd_, info.st_size);  // Takes the blocks behind the end, which is where it is.
-    }
-
-  private:
-    int fd_ = -1;
-    blkcnt_t blocks_ = 0;
-};
 
 enum class Attempt { done, in_place, again };
 

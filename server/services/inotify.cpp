@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <new>
 #include <string>
 
 namespace sandbox {
@@ -50,7 +51,11 @@ void Inotify::read_now() {
     for (int i = 0; i < kMostReads; ++i) {
         long count = signal_->read_now(buffer);
         if (count <= 0) return;
-        hand_out(std::string_view(buffer.data(), static_cast<std::size_t>(count)));
+        try {
+            hand_out(std::string_view(buffer.data(), static_cast<std::size_t>(count)));
+        } catch (const std::bad_alloc&) {  // As when the kernel's queue is full.
+            tell_loss();
+        }
     }
 }
 
@@ -76,11 +81,15 @@ void Inotify::hand_out(std::string_view events) {
         if (held != holders_.end() && (event->mask & IN_IGNORED) != 0) holders_.erase(held);
     }
     for (const auto& [listener, text] : told) listener->on_events(text);
-    if (!loss) return;
-    std::set<Listener*> all;
-    for (const auto& [descriptor, listeners] : holders_) all.insert(listeners.begin(), listeners.end());
-    for (const auto& [listener, since] : jobs_) all.insert(listener);
-    for (Listener* listener : all) listener->on_loss();
+    if (loss) tell_loss();
+}
+
+// Some more than once, which does no harm.
+void Inotify::tell_loss() {
+    for (const auto& [descriptor, listeners] : holders_) {
+        for (Listener* listener : listeners) listener->on_loss();
+    }
+    for (const auto& [listener, since] : jobs_) listener->on_loss();
 }
 
 void Inotify::begin_job(Listener& listener) { jobs_[&listener] = removed_.size(); }
@@ -113,11 +122,15 @@ void Inotify::release(Listener& listener, int descriptor) {
 
 void Inotify::remove(Listener& listener) {
     jobs_.erase(&listener);
-    std::vector<int> own;
-    for (const auto& [descriptor, listeners] : holders_) {
-        if (listeners.contains(&listener)) own.push_back(descriptor);
+    for (auto held = holders_.begin(); held != holders_.end();) {
+        const int descriptor = held->first;
+        ++held;  // release() may take it away.
+        try {
+            release(listener, descriptor);
+        } catch (const std::bad_alloc&) {  // Jobs under way cannot be told which it was.
+            for (const auto& [other, since] : jobs_) other->on_loss();
+        }
     }
-    for (int descriptor : own) release(listener, descriptor);
 }
 
 }  // namespace sandbox

@@ -52,6 +52,7 @@ class Inotify : public std::enable_shared_from_this<Inotify> {
     Inotify(Loop& loop, UniqueFd kernel, UniqueFd signal);
     static Task<> run(std::weak_ptr<Inotify> weak, std::shared_ptr<ReadEnd> signal);
     void hand_out(std::string_view events);
+    void tell_loss();
     void release(Listener& listener, int descriptor);
 
     UniqueFd kernel_;

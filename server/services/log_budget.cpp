@@ -1,7 +1,10 @@
 #include "services/log_budget.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
+
+#include "base/log.hpp"
 
 namespace sandbox {
 namespace {
@@ -88,21 +91,29 @@ void LogBudget::Impl::want_spill(LogStore& store) {
 }
 
 Task<> LogBudget::Impl::spill(std::shared_ptr<Impl> self) {
-    for (;;) {
-        std::vector<Job> jobs = self->next_jobs();
-        if (jobs.empty()) break;
-        std::vector<BlockFile::Piece> pieces;
-        pieces.reserve(jobs.size());
-        for (Job& job : jobs) pieces.push_back({&job.blocks, job.chunk->data});
-        Result<> written = co_await self->file.write(std::move(pieces));
-        self->finish(std::move(jobs), written.has_value());
+    std::vector<Job> jobs;
+    try {
+        for (;;) {
+            self->next_jobs(jobs);
+            if (jobs.empty()) break;
+            std::vector<BlockFile::Piece> pieces;
+            pieces.reserve(jobs.size());
+            for (Job& job : jobs) pieces.push_back({&job.blocks, job.chunk->data});
+            Result<> written = co_await self->file.write(std::move(pieces));
+            self->finish(std::exchange(jobs, {}), written.has_value());
+        }
+    } catch (
+        const std::bad_alloc& error) {  // As with a full disk: what waits for us goes on, and asks again.
+        log::error("logs not spilled", {{"error", error.what()}});
+        self->finish(std::move(jobs), false);
+        self->give_up();
     }
     self->spilling_ = false;
     self->progress.notify();
 }
 
-std::vector<LogBudget::Impl::Job> LogBudget::Impl::next_jobs() {
-    std::vector<Job> jobs;
+// Takes them over one by one into `jobs`, so that none is lost when it throws.
+void LogBudget::Impl::next_jobs(std::vector<Job>& jobs) {
     std::size_t total = 0;
     while (!queue_.empty() && total < kSpillAtOnce) {
         std::shared_ptr<LogStore> store = queue_.front().lock();
@@ -125,15 +136,14 @@ std::vector<LogBudget::Impl::Job> LogBudget::Impl::next_jobs() {
             BlockFile::Blocks blocks = file.allocate(chunk->size);
             if (blocks.empty()) {
                 give_up();
-                return jobs;
+                return;
             }
             total += chunk->size;
             left -= chunk->size;
-            ++store->spills_;
             jobs.push_back({store, chunk, std::move(blocks)});
+            ++store->spills_;
         }
     }
-    return jobs;
 }
 
 void LogBudget::Impl::finish(std::vector<Job> jobs, bool written) {

@@ -47,7 +47,7 @@ struct LogBudget::Impl : std::enable_shared_from_this<LogBudget::Impl> {
     };
     bool evict_one();
     static Task<> spill(std::shared_ptr<Impl> self);
-    std::vector<Job> next_jobs();
+    void next_jobs(std::vector<Job>& jobs);
     void finish(std::vector<Job> jobs, bool written);
     void give_up();
 

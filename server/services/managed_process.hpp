@@ -68,14 +68,13 @@ class ManagedProcess {
     const std::string& id() const { return id_; }
     const std::string& tag() const { return tag_; }
     Dialect dialect() const { return dialect_; }
-    // What it was started with. The environment is let go of with the leader's end.
+    // What it was started with, until the end of its output; then without the environment, and in short.
     const CommandSpec& spec() const { return spec_; }
     // What was asked for, as one line: the shell command, or the words of args.
     std::string command_text() const;
     Command& command() const { return *command_; }
     const std::shared_ptr<Command>& shared_command() const { return command_; }
     LogStore& log() const { return *log_; }
-    const std::shared_ptr<LogStore>& shared_log() const { return log_; }
     // Whether whoever started it wants its log told as bytes rather than as text.
     bool tells_bytes() const { return tells_bytes_; }
     void tell_bytes(bool on) { tells_bytes_ = on; }
@@ -100,8 +99,8 @@ class ManagedProcess {
     friend class ProcessTable;
     // Lets go of what an ended process no longer needs: a thousand of them are kept.
     void shrink();
-    // Once an envd process has ended for its clients they have no call to end its stdin, which who is left of
-    // it may be reading.
+    // envd clients cannot close the stdin of an ended process, so it is closed for whoever of the tree still
+    // reads it.
     void end_stdin_if_over();
     const std::string id_;
     const Dialect dialect_;

@@ -7,12 +7,12 @@
 
 namespace sandbox {
 
-ProcessTable::ProcessTable(CommandEnvironment& environment, LogBudget& logs, std::size_t keep_ended,
-                           SpillDir* spill)
-    : environment_(environment), logs_(logs), keep_ended_(keep_ended), spill_(spill) {}
+ProcessTable::ProcessTable(CommandEnvironment& environment, LogBudget& logs, BlockingPool& files,
+                           SpillDir& spill, std::size_t keep_ended)
+    : environment_(environment), logs_(logs), keep_ended_(keep_ended), files_(files), spill_(spill) {}
 
 std::shared_ptr<OutputHub> ProcessTable::make_hub() const {
-    return std::make_shared<OutputHub>(environment_.loop, environment_.work_pool, spill_);
+    return std::make_shared<OutputHub>(environment_.loop, files_, &spill_);
 }
 
 Task<ProcessTable::Started> ProcessTable::start(CommandSpec spec, Dialect dialect, std::string tag,
@@ -57,7 +57,6 @@ Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_
     CommandEnd end = co_await command.wait_exit();
     process->ended_at_ = std::chrono::system_clock::now();
     process->end_ = end;
-    process->shrink();
     process->end_stdin_if_over();
     process->changed_.notify();
     process->end_ = co_await command.wait(EndRule::exit_and_drain);
@@ -68,31 +67,31 @@ Task<> ProcessTable::watch(std::shared_ptr<ManagedProcess> process, std::shared_
         process->end_->output_lost = true;
     }
     process->log_complete_ = true;
-    ++ended_;
+    ended_.push_back(process);
     process->log_->mark_ended();
     process->changed_.notify();
     process->log_->changed().notify();
     forget_oldest_ended();
     if (process->end_early_) process->end_early();
     // Whoever still holds a pipe goes on being read, into the log.
-    co_await command.wait(EndRule::exit_and_eof);
+    const CommandEnd last = co_await command.wait(EndRule::exit_and_eof);
+    if (last.output_lost) process->end_->output_lost = true;
     process->hub_->end();
     process->end_stdin_if_over();
     process->changed_.notify();
+    process->shrink();
     process->log_->close();
 }
 
 void ProcessTable::forget_oldest_ended() {
-    for (auto at = processes_.begin(); ended_ > keep_ended_ && at != processes_.end();) {
-        if (!(*at)->log_complete()) {
-            ++at;
-            continue;
-        }
-        by_id_.erase((*at)->id());
-        auto numbered = by_pid_.find((*at)->pid());
-        if (numbered != by_pid_.end() && numbered->second == *at) by_pid_.erase(numbered);
-        at = processes_.erase(at);
-        --ended_;
+    while (ended_.size() > keep_ended_) {
+        const std::shared_ptr<ManagedProcess> process = std::move(ended_.front());
+        ended_.pop_front();
+        auto numbered = by_pid_.find(process->pid());
+        if (numbered != by_pid_.end() && numbered->second == process) by_pid_.erase(numbered);
+        auto found = by_id_.find(process->id());
+        processes_.erase(found->second);
+        by_id_.erase(found);
     }
 }
 
@@ -107,9 +106,14 @@ std::shared_ptr<ManagedProcess> ProcessTable::find_pid(pid_t pid) const {
 }
 
 std::shared_ptr<ManagedProcess> ProcessTable::find_tag(std::string_view tag) const {
-    auto found = std::find_if(processes_.rbegin(), processes_.rend(),
-                              [tag](const auto& process) { return process->tag() == tag; });
-    return found == processes_.rend() ? nullptr : *found;
+    if (tag.empty()) return nullptr;  // Those without a tag.
+    std::shared_ptr<ManagedProcess> newest;
+    for (auto at = processes_.rbegin(); at != processes_.rend(); ++at) {
+        if ((*at)->tag() != tag) continue;
+        if ((*at)->lasts()) return *at;
+        if (!newest) newest = *at;
+    }
+    return newest;
 }
 
 std::vector<std::shared_ptr<ManagedProcess>> ProcessTable::list() const {

@@ -13,15 +13,15 @@
 
 namespace sandbox {
 
-// Loop thread. Outlives the processes' watchers only together with the loop.
+// Loop thread. Must outlive every process that it watches, or be destroyed with the loop.
 class ProcessTable {
   public:
     static constexpr std::size_t kKeepEnded = 1000;
 
     // Keeps the last `keep_ended` ended processes for later questions. `spill` takes what slow subscribers
-    // have not read yet (see OutputHub).
-    ProcessTable(CommandEnvironment& environment, LogBudget& logs, std::size_t keep_ended = kKeepEnded,
-                 SpillDir* spill = nullptr);
+    // have not read yet (see OutputHub), written by threads of `files`. Both must outlive it.
+    ProcessTable(CommandEnvironment& environment, LogBudget& logs, BlockingPool& files, SpillDir& spill,
+                 std::size_t keep_ended = kKeepEnded);
 
     using Started = boost::system::result<std::shared_ptr<ManagedProcess>, CommandError>;
     // For a process about to be started, so that a subscriber can be there before its first byte.
@@ -39,8 +39,7 @@ class ProcessTable {
     // In the order of their start.
     std::vector<std::shared_ptr<ManagedProcess>> list() const;
 
-    // Ends everything that still runs, `grace` between SIGTERM and SIGKILL; returns when all is gone or the
-    // deadline of each has passed.
+    // Begins to end everything that still runs, with `grace` between SIGTERM and SIGKILL.
     void start_terminating_all(Milliseconds grace);
 
     struct Counts {
@@ -59,9 +58,10 @@ class ProcessTable {
     CommandEnvironment& environment_;
     LogBudget& logs_;
     const std::size_t keep_ended_;
-    SpillDir* const spill_;
-    std::size_t ended_ = 0;
-    std::list<std::shared_ptr<ManagedProcess>> processes_;
+    BlockingPool& files_;
+    SpillDir& spill_;
+    std::list<std::shared_ptr<ManagedProcess>> processes_;  // by their starts
+    std::list<std::shared_ptr<ManagedProcess>> ended_;      // by their ends
     std::unordered_map<std::string, std::list<std::shared_ptr<ManagedProcess>>::iterator> by_id_;
     std::unordered_map<pid_t, std::shared_ptr<ManagedProcess>> by_pid_;
 };

@@ -216,6 +216,22 @@ describe('processes', () => {
         const input = await stream(d.envdUrl, 'process.Process/StreamInput', { start: pid });
         assert.deepEqual(input.events[0].json.error, { code: 'not_found', message });
     });
+    test('List: what runs, also what the other dialect has started and what is as large as can be', async () => {
+        const shell = await d.start('exec sleep 100', { tag: 'of-koyeb' });
+        const args = ['-c', `sleep 100 & exit 0 #${'x'.repeat(20_000)}`];
+        const { selector } = await started({ process: { cmd: '/bin/bash', args, envs: { A: 'b' } }, stdin: false });
+        await eventually(() => !isAlive(selector.pid), 'the end of the leader');
+        const { status, json } = await call('List', {});
+        assert.equal(status, 200);
+        const mine = json.processes.find((one) => one.pid === selector.pid);
+        assert.deepEqual(mine.config, { cmd: '/bin/bash', args, envs: { A: 'b' } });
+        const other = json.processes.find((one) => one.pid === shell.pid);
+        assert.deepEqual(other, { config: { cmd: 'sh', args: ['-c', 'exec sleep 100'], envs: {} }, pid: shell.pid, tag: 'of-koyeb' });
+        await fails(call('SendSignal', { process: { tag: '' }, signal: 'SIGNAL_SIGKILL' }), 404, 'not_found', 'process with tag  not found');
+        await call('SendSignal', { process: { tag: 'of-koyeb' }, signal: 'SIGNAL_SIGKILL' });
+        assert.equal((await d.ended(shell.id)).status, 'killed');
+        for (const left of d.survivors()) process.kill(left, 'SIGKILL');
+    });
     test('stdin that was never there, is closed, or is a terminal', async () => {
         const { process, selector } = await started({ ...start('cat; exec sleep 1000'), stdin: true });
         for (let i = 0; i < 2; ++i) assert.deepEqual((await call('CloseStdin', { process: selector })).json, {});

@@ -69,7 +69,7 @@ class Services {
     SpillDir spill_dir{"/", ""};
     CommandEnvironment commands{loop, spawn_pool, work_pool, reaper_, {}};
     LogBudget logs{loop, file_pool, spill_dir};
-    ProcessTable processes{commands, logs, 4, &spill_dir};
+    ProcessTable processes{commands, logs, file_pool, spill_dir, 4};
 
   private:
     template <class Condition>

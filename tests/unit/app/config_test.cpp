@@ -78,6 +78,12 @@ TEST(Config, VariablesAndFlagsThatWin) {
     EXPECT_EQ(config_of({"--port=a=b"}, environment).port, "a=b");
 }
 
+TEST(Config, WhatTheHelpCallsTheDefaultCanBeSaid) {
+    EXPECT_EQ(config_of({"--envd-port", "off"}, with(kSecret, {{"ENVD_PORT", "49983"}})).envd_port, "");
+    EXPECT_EQ(config_of({"--envd-port", "49983"}, with(kSecret, {{"ENVD_PORT", "off"}})).envd_port, "49983");
+    EXPECT_TRUE(config_of({}, with(kSecret, {{"SANDBOX_CGROUPS", "auto"}})).cgroups);
+}
+
 TEST(Config, ModesAndSecrets) {
     EXPECT_EQ(error_of({}, {}), "SANDBOX_SECRET environment variable not set");
     EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET", ""}}), "SANDBOX_SECRET environment variable not set");

@@ -233,6 +233,15 @@ TEST_F(CommandTest, AStoppedCommandActsOnSigterm) {
     EXPECT_EQ(sink_->out(), "up\nbye\n");
 }
 
+TEST_F(CommandTest, WhoEndsByAnotherSignalThanOursWasNotKilledByUs) {
+    auto command = start(shell("trap 'kill -KILL $$' TERM; echo up; while :; do sleep 0.02; done"));
+    drive_until([&] { return sink_->out() == "up\n"; });
+    EXPECT_TRUE(run(command->signal(SIGTERM, false)));
+    CommandEnd ended = run(command->wait(EndRule::exit_and_eof));
+    EXPECT_EQ(ended.exit.status.signal(), SIGKILL);
+    EXPECT_FALSE(ended.killed_by_us);
+}
+
 TEST_F(CommandTest, SignalsGoToTheLeaderOrTheTree) {
     // Not blocked in `read`: dash would keep a signal that comes just before that until there is input.
     auto command = start(shell("trap 'echo usr1' USR1; echo up; while :; do sleep 0.02; done"));
@@ -245,7 +254,7 @@ TEST_F(CommandTest, SignalsGoToTheLeaderOrTheTree) {
     EXPECT_TRUE(run(command->signal(SIGKILL, true)));
     CommandEnd ended = run(command->wait(EndRule::exit_and_eof));
     EXPECT_EQ(ended.exit.status.signal(), SIGKILL);
-    EXPECT_FALSE(ended.killed_by_us);
+    EXPECT_TRUE(ended.killed_by_us);
     EXPECT_EQ(run(command->signal(SIGUSR1, false)).error().code, Errc::failed_precondition);
     // A sleep that was started during the look at the tree closes its pipe a moment before it is a zombie.
     Result<> signalled;

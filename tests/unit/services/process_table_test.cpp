@@ -43,7 +43,8 @@ class ProcessTableTest : public test::CommandTest {
 
     std::unique_ptr<SpillDir> spill_ = std::make_unique<SpillDir>("", "");
     std::unique_ptr<LogBudget> logs_ = std::make_unique<LogBudget>(loop_, work_pool_, *spill_);
-    std::unique_ptr<ProcessTable> table_ = std::make_unique<ProcessTable>(environment_, *logs_, 3);
+    std::unique_ptr<ProcessTable> table_ =
+        std::make_unique<ProcessTable>(environment_, *logs_, work_pool_, *spill_, 3);
 };
 
 TEST_F(ProcessTableTest, StatesTellTheTruth) {
@@ -100,6 +101,42 @@ TEST_F(ProcessTableTest, TheLastEndedOnesAreKeptAndRunningOnesAlways) {
     EXPECT_EQ(table_->find(running->id()), running);
     run(running->command().terminate(Milliseconds(0)));
     wait_complete(running);
+}
+
+TEST_F(ProcessTableTest, WhatHasJustEndedIsKeptHoweverLongItRan) {
+    auto first = start(shell("sleep 1000"));
+    for (int i = 0; i < 6; ++i) wait_complete(start(shell("exit 0")));
+    run(first->command().terminate(Milliseconds(0)));
+    wait_complete(first);
+    EXPECT_EQ(table_->find(first->id()), first);
+    EXPECT_EQ(table_->list().size(), 3U);
+}
+
+TEST_F(ProcessTableTest, ATagIsOfWhoRunsAndElseOfTheNewest) {
+    auto untagged = start(shell("sleep 1000"));
+    auto running = start(shell("sleep 1000"), "job");
+    auto ended = start(shell("exit 0"), "job");
+    wait_complete(ended);
+    drive_until([&] { return !ended->lasts(); });
+    EXPECT_EQ(table_->find_tag("job"), running);
+    EXPECT_EQ(table_->find_tag(""), nullptr) << "it is none, and not that of " << untagged->pid();
+    for (const auto& process : {running, untagged}) {
+        run(process->command().terminate(Milliseconds(0)));
+        wait_complete(process);
+    }
+    drive_until([&] { return !running->lasts(); });
+    EXPECT_EQ(table_->find_tag("job"), ended);
+}
+
+TEST_F(ProcessTableTest, WhatWasAskedForIsToldWhileItsOutputLasts) {
+    const std::string large = "sleep 1000 & exit 0 #" + std::string(20'000, 'x');
+    auto process = start(argv({"/bin/sh", "-c", large}));
+    wait_complete(process);
+    EXPECT_EQ(process->spec().args.size(), 3U);
+    EXPECT_EQ(process->command_text().size(), large.size() + 11);
+    run(process->command().terminate(Milliseconds(0)));
+    drive_until([&] { return !process->lasts(); });
+    EXPECT_EQ(process->command_text().size(), 16'387U) << "in short";
 }
 
 TEST_F(ProcessTableTest, TheLogHoldsEverythingAndIsCompleteAtTheEnd) {
