@@ -1,10 +1,7 @@
 // Files and directories. As the SDKs expect it, an error of the file system is a 200 with "error" in it.
 
-#include <boost/asio/post.hpp>
 #include <charconv>
 
-#include "base/base64.hpp"
-#include "base/json_escape.hpp"
 #include "base/json_writer.hpp"
 #include "base/rfc3339.hpp"
 #include "koyeb/file_request.hpp"
@@ -16,18 +13,14 @@
 namespace sandbox::koyeb {
 namespace {
 
-Task<bool> respond_done(net::Exchange& exchange) {
-    return exchange.respond(200, "application/json", "{\"success\":true}\n");
-}
-
 // Runs `work` on a file thread and answers {"success":true} or the error.
 template <class Work>
 Task<> answer_with(net::Exchange& exchange, Context& context, std::vector<std::string> paths, Work work) {
     auto done = co_await context.file_pool.run_on(std::move(paths), work);
     if (!done) {
-        co_await respond_failed(exchange, done.error().message);
+        co_await respond_file_error(exchange, done.error().message);
     } else {
-        co_await respond_done(exchange);
+        co_await respond_success(exchange);
     }
 }
 
@@ -87,7 +80,6 @@ std::string describe(const files::Entry& entry, const Accounts& accounts) {
         if (entry.target_kind) writer.member("target_type", files::kind_name(*entry.target_kind));
     }
     writer.end_object();
-    body += '\n';
     return body;
 }
 
@@ -196,15 +188,14 @@ Task<> handle_list_dir(net::Exchange& exchange, Context& context) {
         writer.begin_object().key("entries").begin_array();
         for (const std::string& name : *names) writer.value(name);
         writer.end_array().end_object();
-        body += '\n';
         return body;
     };
     Result<std::string> body = co_await context.file_pool.run_on(request->path, list);
     if (!body) {
-        co_await respond_failed(exchange, body.error().message, false);
+        co_await net::respond_error(exchange, 200, body.error().message);
         co_return;
     }
-    co_await exchange.respond(200, "application/json", std::move(*body));
+    co_await respond_json(exchange, 200, std::move(*body));
 }
 
 Task<> handle_stat(net::Exchange& exchange, Context& context) {
@@ -224,10 +215,10 @@ Task<> handle_stat(net::Exchange& exchange, Context& context) {
     };
     Result<std::string> body = co_await context.file_pool.run_on(request->path, look);
     if (!body) {
-        co_await respond_failed(exchange, body.error().message);
+        co_await respond_file_error(exchange, body.error().message);
         co_return;
     }
-    co_await exchange.respond(200, "application/json", std::move(*body));
+    co_await respond_json(exchange, 200, std::move(*body));
 }
 
 Task<> handle_move(net::Exchange& exchange, Context& context) {

@@ -1,18 +1,6 @@
 #include "koyeb/file_request.hpp"
 
-#include "base/json_writer.hpp"
-
 namespace sandbox::koyeb {
-
-Task<bool> respond_failed(net::Exchange& exchange, std::string_view message, bool with_success) {
-    std::string body;
-    JsonWriter writer(body);
-    writer.begin_object().member("error", message);
-    if (with_success) writer.member("success", false);
-    writer.end_object();
-    body += '\n';
-    return exchange.respond(200, "application/json", std::move(body));
-}
 
 Task<std::unique_ptr<PathRequest>> read_path(net::Exchange& exchange, Context& context,
                                              std::string_view large_key) {

@@ -10,9 +10,6 @@
 
 namespace sandbox::koyeb {
 
-// {"error":…,"success":false}, with status 200 as the SDKs expect it.
-Task<bool> respond_failed(net::Exchange& exchange, std::string_view message, bool with_success = true);
-
 struct PathRequest {
     std::unique_ptr<Body> body;
     std::string path;

@@ -7,20 +7,6 @@
 namespace sandbox::koyeb {
 namespace {
 
-Task<bool> respond_port(net::Exchange& exchange, int status, std::string_view key, std::string_view message,
-                        std::optional<std::uint16_t> port, std::string_view port_key) {
-    bool success = status == 200;
-    std::string body;
-    JsonWriter writer(body);
-    writer.begin_object();
-    if (!success && port) writer.member(port_key, std::to_string(*port));
-    writer.member(key, message);
-    if (success && port) writer.member(port_key, std::to_string(*port));
-    writer.member("success", success).end_object();
-    body += '\n';
-    return exchange.respond(status, "application/json", std::move(body));
-}
-
 // "port" of a request: text or number; absent when missing, null or empty.
 Result<std::optional<std::uint16_t>> read_port(const JsonFields& fields) {
     Result<std::string> text = text_or_number(fields, "port");
@@ -35,6 +21,17 @@ Result<std::optional<std::uint16_t>> read_port(const JsonFields& fields) {
 Task<bool> respond_bad_port(net::Exchange& exchange, const JsonFields& fields, const Error& error) {
     if (!text_or_number(fields, "port")) return respond_invalid(exchange, error.message);
     return net::respond_error(exchange, 400, error.message);
+}
+
+Task<bool> respond_not_bound(net::Exchange& exchange, std::uint16_t port,
+                             std::optional<std::uint16_t> current) {
+    std::string body;
+    JsonWriter writer(body);
+    writer.begin_object();
+    if (current) writer.member("current_port", std::to_string(*current));
+    writer.member("error", "port " + std::to_string(port) + " is not bound").member("success", false);
+    writer.end_object();
+    return respond_json(exchange, 409, std::move(body));
 }
 
 }  // namespace
@@ -55,7 +52,11 @@ Task<> handle_bind_port(net::Exchange& exchange, Context& context) {
         co_await net::respond_error(exchange, 400, bound.error().message);
         co_return;
     }
-    co_await respond_port(exchange, 200, "message", "Port binding configured", *port, "port");
+    std::string answer;
+    JsonWriter writer(answer);
+    writer.begin_object().member("message", "Port binding configured").member("port", std::to_string(**port));
+    writer.member("success", true).end_object();
+    co_await respond_json(exchange, 200, std::move(answer));
 }
 
 Task<> handle_unbind_port(net::Exchange& exchange, Context& context) {
@@ -70,11 +71,10 @@ Task<> handle_unbind_port(net::Exchange& exchange, Context& context) {
     }
     const std::optional<std::uint16_t> expected = *port;
     if (context.binding.unbind(expected) == PortBinding::Unbind::mismatch) {
-        co_await respond_port(exchange, 409, "error", "port " + std::to_string(*expected) + " is not bound",
-                              context.binding.current(), "current_port");
+        co_await respond_not_bound(exchange, *expected, context.binding.current());
         co_return;
     }
-    co_await respond_port(exchange, 200, "message", "Port binding removed", std::nullopt, "port");
+    co_await respond_json(exchange, 200, "{\"message\":\"Port binding removed\",\"success\":true}");
 }
 
 }  // namespace sandbox::koyeb

@@ -17,19 +17,16 @@ std::string timestamp(std::chrono::system_clock::time_point at) {
         std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count());
 }
 
-// {"success":false,"error":…}, the shape that the SDKs look into.
-Task<bool> respond_failure(net::Exchange& exchange, int status, std::string_view message) {
+// When a command does not run, the answer has the members of one that does, and "error".
+Task<bool> respond_not_started(net::Exchange& exchange, const CommandError& error) {
+    if (error.kind != CommandError::Kind::not_started && error.kind != CommandError::Kind::timed_out)
+        return respond_start_error(exchange, error);
     std::string body;
-    JsonWriter(body).begin_object().member("success", false).member("error", message).end_object();
-    body += '\n';
-    return exchange.respond(status, "application/json", std::move(body));
-}
-
-Task<bool> respond_success(net::Exchange& exchange, std::string_view message) {
-    std::string body;
-    JsonWriter(body).begin_object().member("success", true).member("message", message).end_object();
-    body += '\n';
-    return exchange.respond(200, "application/json", std::move(body));
+    JsonWriter writer(body);
+    writer.begin_object().member("id", "").member("pid", 0).member("status", "");
+    writer.member("error", "failed to start command: " + error.error.message).member("success", false);
+    writer.end_object();
+    return respond_json(exchange, 500, std::move(body));
 }
 
 std::string not_running(const ManagedProcess& process) {
@@ -148,7 +145,7 @@ Task<std::unique_ptr<Target>> read_target(net::Exchange& exchange, Context& cont
     if (auto found = context.streamed.find(*id); !large_key.empty() && found != context.streamed.end())
         target->streamed = found->second;
     if (!target->process && !target->streamed) {
-        co_await respond_failure(exchange, 400, "process not found: " + *id);
+        co_await respond_process_error(exchange, 400, "process not found: " + *id);
         co_return nullptr;
     }
     co_return target;
@@ -162,21 +159,8 @@ Task<> handle_start_process(net::Exchange& exchange, Context& context) {
     if (!request) co_return;
     CommandSpec spec = request->spec;
     auto started = co_await context.processes.start(std::move(spec), Dialect::koyeb, request->tag);
-    std::string body;
-    JsonWriter writer(body);
-    const bool failed = !started && (started.error().kind == CommandError::Kind::not_started ||
-                                     started.error().kind == CommandError::Kind::timed_out);
-    if (!started && !failed) {
-        co_await respond_start_error(exchange, started.error());
-        co_return;
-    }
-    if (failed) {
-        writer.begin_object().member("id", "").member("pid", 0).member("status", "");
-        writer.member("error", "failed to start command: " + started.error().error.message)
-            .member("success", false);
-        writer.end_object();
-        body += '\n';
-        co_await exchange.respond(500, "application/json", std::move(body));
+    if (!started) {
+        co_await respond_not_started(exchange, started.error());
         co_return;
     }
     (*started)->tell_bytes(request->base64);
@@ -184,10 +168,11 @@ Task<> handle_start_process(net::Exchange& exchange, Context& context) {
         std::shared_ptr<Command> command = (*started)->shared_command();
         spawn_task(context.loop, "stdin", feed_stdin(std::move(command), std::move(request->stdin_bytes)));
     }
+    std::string body;
+    JsonWriter writer(body);
     writer.begin_object().member("id", (*started)->id()).member("pid", (*started)->pid());
     writer.member("status", state_name(ProcessState::running)).member("success", true).end_object();
-    body += '\n';
-    co_await exchange.respond(201, "application/json", std::move(body));
+    co_await respond_json(exchange, 201, std::move(body));
 }
 
 Task<> handle_list_processes(net::Exchange& exchange, Context& context) {
@@ -255,16 +240,15 @@ Task<> handle_kill_process(net::Exchange& exchange, Context& context) {
             co_await respond_success(exchange, "Process killed successfully");
             break;
         case KillOutcome::nothing_left:
-            co_await respond_failure(exchange, 400, not_running(*process));
+            co_await respond_process_error(exchange, 400, not_running(*process));
             break;
         case KillOutcome::survivors:
-            co_await respond_failure(exchange, 500,
-                                     "process " + std::to_string(process->pid()) + " survives SIGKILL");
+            co_await respond_process_error(exchange, 500,
+                                           "process " + std::to_string(process->pid()) + " survives SIGKILL");
             break;
     }
 }
 
-// g++ 12 destroys a conditional's temporary inside a co_await expression twice: messages are named first.
 Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
     std::unique_ptr<Target> target = co_await read_target(exchange, context);
     if (!target) co_return;
@@ -286,7 +270,7 @@ Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
     if (!sent) {
         bool gone = sent.error().code == Errc::failed_precondition;
         std::string message = gone ? not_running(*target->process) : sent.error().message;
-        co_await respond_failure(exchange, 400, message);
+        co_await respond_process_error(exchange, 400, message);
         co_return;
     }
     co_await respond_success(exchange, "Signal sent");
@@ -327,7 +311,7 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         if (Result<> resized = command->resize(**size); !resized) refused = resized.error().message;
     }
     if (refused) {
-        co_await respond_failure(exchange, 400, *refused);
+        co_await respond_process_error(exchange, 400, *refused);
         co_return;
     }
     // A process that does not read must not keep what a client that has left was sending.
@@ -342,19 +326,18 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
     if (!written) {
         std::string message = "stdin closed by the process after " + std::to_string(done) +
                               " bytes: " + written.error().message;
-        co_await respond_failure(exchange, 400, message);
+        co_await respond_process_error(exchange, 400, message);
         co_return;
     }
     if (*close) {
         if (Result<> closed = command->close_stdin(); !closed) {
-            co_await respond_failure(exchange, 400, closed.error().message);
+            co_await respond_process_error(exchange, 400, closed.error().message);
             co_return;
         }
     }
     std::string body;
     JsonWriter(body).begin_object().member("success", true).member("bytes", done).end_object();
-    body += '\n';
-    co_await exchange.respond(200, "application/json", std::move(body));
+    co_await respond_json(exchange, 200, std::move(body));
 }
 
 }  // namespace sandbox::koyeb

@@ -164,7 +164,7 @@ Task<> handle_read_file(net::Exchange& exchange, Context& context) {
         }
     }
     if (!first) {
-        co_await respond_failed(exchange, first.error().message, false);
+        co_await net::respond_error(exchange, 200, first.error().message);
         co_return;
     }
     if (first->bytes.size() == kReadPiece) {

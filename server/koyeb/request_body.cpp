@@ -1,7 +1,6 @@
 #include "koyeb/request_body.hpp"
 
 #include "base/base64.hpp"
-#include "base/json_writer.hpp"
 
 namespace sandbox::koyeb {
 namespace {
@@ -9,25 +8,6 @@ namespace {
 constexpr std::size_t kLargeMemory = 256 * 1024;
 
 }  // namespace
-
-Task<bool> respond_invalid(net::Exchange& exchange, std::string_view detail) {
-    std::string body;
-    JsonWriter writer(body);
-    writer.begin_object().member("error", "Invalid request").member("detail", detail).end_object();
-    body += '\n';
-    return exchange.respond(400, "application/json", std::move(body));
-}
-
-Task<bool> respond_body_error(net::Exchange& exchange, const Error& error) {
-    switch (error.code) {
-        case Errc::too_large:
-            return net::respond_error(exchange, 413, "Request body too large");
-        case Errc::resource_exhausted:
-            return net::respond_error(exchange, 507, error.message);
-        default:
-            return respond_invalid(exchange, error.message);
-    }
-}
 
 Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context, std::string_view large_key,
                                       EmptyBody empty) {

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/json_fields.hpp"
+#include "koyeb/answers.hpp"
 #include "koyeb/context.hpp"
 
 namespace sandbox::koyeb {
@@ -26,12 +27,6 @@ enum class EmptyBody : std::uint8_t { refused, no_members };
 // nothing is returned.
 Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context,
                                       std::string_view large_key = {}, EmptyBody empty = EmptyBody::refused);
-
-// 400 {"error":"Invalid request","detail":…}.
-Task<bool> respond_invalid(net::Exchange& exchange, std::string_view detail);
-// The answer to a body that cannot be used: 413 when it is too large, 507 when there was no room to keep it,
-// else as respond_invalid().
-Task<bool> respond_body_error(net::Exchange& exchange, const Error& error);
 
 // An absent member as `fallback`.
 template <class T>
