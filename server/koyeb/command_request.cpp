@@ -71,6 +71,12 @@ Result<> fill_terminal(const JsonFields& fields, bool has_text, CommandRequest& 
     return Result<>();
 }
 
+Task<> feed_stdin(std::shared_ptr<Command> command, std::unique_ptr<Spool> bytes) {
+    std::uint64_t done = 0;
+    (void)co_await command->write_stdin(*bytes, done);  // A command need not read all that it is given.
+    command->close_stdin();
+}
+
 }  // namespace
 
 Result<std::optional<PtySize>> terminal_size(const JsonFields& fields) {
@@ -135,14 +141,17 @@ Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchan
 Task<bool> respond_start_error(net::Exchange& exchange, const CommandError& error) {
     if (error.kind == CommandError::Kind::bad_cwd || error.kind == CommandError::Kind::bad_user)
         return net::respond_error(exchange, 400, error.error.message);
-    return net::respond_error(exchange, 500, "Failed to start command: " + error.error.message);
+    return net::respond_error(exchange, 500, not_started_message(error.error));
 }
 
-Task<> feed_stdin(std::shared_ptr<Command> command, std::unique_ptr<Spool> bytes) {
-    std::uint64_t done = 0;
-    (void)co_await command->write_stdin(*bytes, done);  // A command need not read all that it is given.
-    command->close_stdin();
+void start_feeding(Context& context, std::shared_ptr<Command> command, CommandRequest& request) {
+    if (!request.stdin_bytes) return;
+    spawn_task(context.loop, "stdin", feed_stdin(std::move(command), std::move(request.stdin_bytes)));
 }
+
+std::string not_started_message(const Error& error) { return "Failed to start command: " + error.message; }
+
+std::string survives_message(pid_t pid) { return "process " + std::to_string(pid) + " survives SIGKILL"; }
 
 CommandEnd timed_out_at_start(const CommandSpec& spec) {
     CommandEnd end;

@@ -40,8 +40,12 @@ Result<std::optional<PtySize>> terminal_size(const JsonFields& fields);
 // and errno.
 Task<bool> respond_start_error(net::Exchange& exchange, const CommandError& error);
 
-// Writes `bytes` into the command's stdin and closes it. Ends early when the command reads no more.
-Task<> feed_stdin(std::shared_ptr<Command> command, std::unique_ptr<Spool> bytes);
+// Begins to write the request's text for stdin, if there is one, and closes stdin behind it.
+void start_feeding(Context& context, std::shared_ptr<Command> command, CommandRequest& request);
+
+// How it is told that a command did not start, and that it cannot be ended.
+std::string not_started_message(const Error& error);
+std::string survives_message(pid_t pid);
 
 // The end of a command whose timeout passed while it was being started.
 CommandEnd timed_out_at_start(const CommandSpec& spec);

@@ -164,10 +164,7 @@ Task<> handle_start_process(net::Exchange& exchange, Context& context) {
         co_return;
     }
     (*started)->tell_bytes(request->base64);
-    if (request->stdin_bytes) {
-        std::shared_ptr<Command> command = (*started)->shared_command();
-        spawn_task(context.loop, "stdin", feed_stdin(std::move(command), std::move(request->stdin_bytes)));
-    }
+    start_feeding(context, (*started)->shared_command(), *request);
     std::string body;
     JsonWriter writer(body);
     writer.begin_object().member("id", (*started)->id()).member("pid", (*started)->pid());
@@ -243,8 +240,7 @@ Task<> handle_kill_process(net::Exchange& exchange, Context& context) {
             co_await respond_process_error(exchange, 400, not_running(*process));
             break;
         case KillOutcome::survivors:
-            co_await respond_process_error(exchange, 500,
-                                           "process " + std::to_string(process->pid()) + " survives SIGKILL");
+            co_await respond_process_error(exchange, 500, survives_message(process->pid()));
             break;
     }
 }

@@ -143,10 +143,7 @@ Task<> handle_process_logs(net::Exchange& exchange, Context& context) {
     }
     std::shared_ptr<ManagedProcess> process = context.processes.find(*id);
     if (!process) {
-        std::string& out = writer.buffer();
-        out += "event: error\ndata: {\"error\": ";
-        append_json_string(out, "process not found: " + *id, JsonCharset::ascii);
-        out += "}\n\n";
+        append_error_event(writer.buffer(), "process not found: " + *id);
         co_await writer.finish();
         co_return;
     }
@@ -157,11 +154,8 @@ Task<> handle_process_logs(net::Exchange& exchange, Context& context) {
         process->log().changed().notify();
     });
     Start from = *start;
-    if (!co_await send_records(writer, *process, from, gone)) {
-        co_await writer.finish();
-        co_return;
-    }
-    writer.buffer() += "event: complete\ndata: {\"message\": \"stream ended\"}\n\n";
+    const bool complete = co_await send_records(writer, *process, from, gone);
+    if (complete) writer.buffer() += "event: complete\ndata: {\"message\": \"stream ended\"}\n\n";
     co_await writer.finish();
 }
 

@@ -152,6 +152,14 @@ Task<CommandEnd> wait_audibly(net::Exchange& exchange, Loop& loop, std::shared_p
     co_return *note->end;
 }
 
+// Why the output and the exit code cannot be told; absent when they can.
+std::optional<std::string> failure_of(const CommandEnd& end, pid_t pid) {
+    if (end.not_started) return not_started_message(*end.not_started);
+    if (end.survives) return survives_message(pid);
+    if (end.output_lost) return "the output was lost for want of memory, and the command ended";
+    return std::nullopt;
+}
+
 }  // namespace
 
 Task<> handle_run(net::Exchange& exchange, Context& context) {
@@ -178,8 +186,7 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
         co_return;
     }
     const std::shared_ptr<Command>& command = *started;
-    if (request->stdin_bytes)
-        spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
+    start_feeding(context, command, *request);
     if (!request->keep_on_disconnect) {
         exchange.watch_disconnect(
             [command, &context] { command->start_terminating(context.commands.kill_grace); });
@@ -194,26 +201,14 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
     end.output_lost = command->output_lost();
     sink->end();
     if (!co_await answer.stdout_sent()) co_return;
-    if ((end.not_started || end.survives || end.output_lost) && exchange.answered()) {
+    const std::optional<std::string> failure = failure_of(end, command->pid());
+    if (!failure) {
+        co_await answer.finish(std::move(end));
+    } else if (exchange.answered()) {
         exchange.abort();  // It is too late for another status.
-        co_return;
+    } else {
+        co_await net::respond_error(exchange, 500, *failure);
     }
-    if (end.not_started) {
-        CommandError error{CommandError::Kind::not_started, *end.not_started};
-        co_await respond_start_error(exchange, error);
-        co_return;
-    }
-    if (end.survives) {
-        std::string message = "process " + std::to_string(command->pid()) + " survives SIGKILL";
-        co_await net::respond_error(exchange, 500, message);
-        co_return;
-    }
-    if (end.output_lost) {
-        co_await net::respond_error(exchange, 500,
-                                    "the output was lost for want of memory, and the command ended");
-        co_return;
-    }
-    co_await answer.finish(std::move(end));
 }
 
 }  // namespace sandbox::koyeb

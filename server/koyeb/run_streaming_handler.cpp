@@ -2,7 +2,6 @@
 
 #include <signal.h>
 
-#include "base/json_escape.hpp"
 #include "base/uuid.hpp"
 #include "koyeb/command_request.hpp"
 #include "koyeb/handlers.hpp"
@@ -19,12 +18,6 @@ void append_complete_event(std::string& out, const CommandEnd& end, bool stats) 
     write_end_members(writer, end, stats);
     writer.end_object();
     out += "\n\n";
-}
-
-void append_error_event(std::string& out, std::string_view message) {
-    out += "event: error\ndata: {\"error\": ";
-    append_json_string(out, message, JsonCharset::ascii);
-    out += "}\n\n";
 }
 
 void append_start_event(std::string& out, std::string_view id, pid_t pid) {
@@ -50,6 +43,24 @@ class StreamedEntry {
     const std::string id_;
 };
 
+// A request that is wrong gets an error answer; what comes of one that is right is told by an event.
+Task<> tell_not_started(net::Exchange& exchange, SseWriter& writer, const CommandRequest& request,
+                        const CommandError& error) {
+    switch (error.kind) {
+        case CommandError::Kind::timed_out:
+            append_complete_event(writer.buffer(), timed_out_at_start(request.spec), request.stats);
+            break;
+        case CommandError::Kind::not_started:
+            append_error_event(writer.buffer(), not_started_message(error.error));
+            break;
+        default:
+            co_await respond_start_error(exchange, error);
+            co_return;
+    }
+    co_await writer.begin();
+    co_await writer.finish();
+}
+
 // As a terminal line that breaks does it: shells end at once, and tell their jobs.
 Task<> hang_up(std::shared_ptr<Command> command, Milliseconds grace) {
     (void)co_await command->signal(SIGHUP, false);
@@ -73,25 +84,12 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
     if (!request->keep_on_disconnect) exchange.watch_disconnect([&pending] { pending.give_up(); });
     auto started =
         co_await Command::start(context.commands, std::move(spec), nullptr, StartRule::at_once, &pending);
-    if (!started && started.error().kind == CommandError::Kind::timed_out) {
-        append_complete_event(writer.buffer(), timed_out_at_start(request->spec), request->stats);
-        co_await writer.begin();
-        co_await writer.finish();
-        co_return;
-    }
-    if (!started && started.error().kind != CommandError::Kind::not_started) {
-        co_await respond_start_error(exchange, started.error());
-        co_return;
-    }
     if (!started) {
-        append_error_event(writer.buffer(), "Failed to start command: " + started.error().error.message);
-        co_await writer.begin();
-        co_await writer.finish();
+        co_await tell_not_started(exchange, writer, *request, started.error());
         co_return;
     }
     const std::shared_ptr<Command>& command = *started;
-    if (request->stdin_bytes)
-        spawn_task(context.loop, "stdin", feed_stdin(command, std::move(request->stdin_bytes)));
+    start_feeding(context, command, *request);
     std::optional<StreamedEntry> entry;
     if (request->open_stdin) {
         entry.emplace(context, command);
@@ -118,8 +116,7 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
     }
     sink->finish();
     if (end.survives) {
-        append_error_event(writer.buffer(),
-                           "process " + std::to_string(command->pid()) + " survives SIGKILL");
+        append_error_event(writer.buffer(), survives_message(command->pid()));
     } else {
         append_complete_event(writer.buffer(), end, request->stats);
     }

@@ -43,6 +43,12 @@ void append_line_end(std::string& out, std::string_view eol, bool partial) {
     }
 }
 
+void append_error_event(std::string& out, std::string_view message) {
+    out += "event: error\ndata: {\"error\": ";
+    append_json_string(out, message, JsonCharset::ascii);
+    out += "}\n\n";
+}
+
 SseWriter::SseWriter(net::Exchange& exchange, Loop& loop)
     : exchange_(exchange), loop_(loop), written_(loop), timer_(loop) {}
 

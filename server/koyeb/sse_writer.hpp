@@ -83,6 +83,9 @@ class SseSink final : public OutputSink, public std::enable_shared_from_this<Sse
 
 const char* stream_name(StreamId stream);
 
+// The event that a stream ends with when it cannot go on.
+void append_error_event(std::string& out, std::string_view message);
+
 // Appends the members that a line's end asks for: "eol" unless it was one "\n", "partial" when the line goes
 // on.
 void append_line_end(std::string& out, std::string_view eol, bool partial);
