@@ -5,49 +5,35 @@
 namespace sandbox::koyeb {
 namespace {
 
-Result<Milliseconds> seconds_field(const JsonFields& fields, const char* name) {
-    Result<std::optional<double>> value = fields.number(name);
-    if (!value) return value.error();
-    if (!*value) return Milliseconds(0);
-    if (!(**value >= 0) || **value > 1e9)
-        return Error{Errc::invalid_argument, std::string(name) + " must be 0 to 1000000000 seconds", 0};
-    return Milliseconds(static_cast<std::int64_t>(std::ceil(**value * 1000)));
+// A number from 0 to 1e9; 0 when absent.
+Result<double> amount_field(const JsonFields& fields, const char* name, const char* unit) {
+    Result<double> value = value_or(fields.number(name));
+    if (value && (*value < 0 || *value > 1e9))
+        return Error{Errc::invalid_argument, std::string(name) + " must be 0 to 1000000000 " + unit, 0};
+    return value;
 }
 
-// A "stdin" that is no text: whether it is to be kept open.
-Result<bool> stdin_field(const JsonFields& fields, bool may_stay_open) {
-    if (Result<bool> flag = value_or(fields.boolean("stdin")); flag && (may_stay_open || !*flag)) return flag;
-    const char* message =
-        may_stay_open ? "stdin must be a string, or true to keep it open" : "stdin must be a string";
-    return Error{Errc::invalid_argument, message, 0};
+Milliseconds from_seconds(double seconds) {
+    return Milliseconds(static_cast<std::int64_t>(std::ceil(seconds * 1000)));
 }
-
-#define SANDBOX_TRY(target, expression)       \
-    do {                                      \
-        auto result_ = (expression);          \
-        if (!result_) return result_.error(); \
-        (target) = std::move(*result_);       \
-    } while (false)
 
 Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
     CommandSpec& spec = request.spec;
-    SANDBOX_TRY(spec.shell_command, fields.string_or("cmd", ""));
-    SANDBOX_TRY(spec.args, value_or(fields.string_list("args")));
-    SANDBOX_TRY(spec.env, value_or(fields.string_map("env")));
-    SANDBOX_TRY(spec.cwd, fields.string_or("cwd", ""));
-    SANDBOX_TRY(spec.user, fields.string_or("user", ""));
-    SANDBOX_TRY(request.tag, fields.string_or("tag", ""));
-    SANDBOX_TRY(spec.timeout, seconds_field(fields, "timeout"));
-    SANDBOX_TRY(request.keepalive, seconds_field(fields, "keepalive"));
-    SANDBOX_TRY(request.stats, value_or(fields.boolean("stats")));
-    SANDBOX_TRY(request.base64, wants_base64(fields, "encoding"));
-    std::optional<double> flush;
-    SANDBOX_TRY(flush, fields.number("flush_ms"));
-    if (flush && (!(*flush >= 0) || *flush > 1e9))
-        return Error{Errc::invalid_argument, "flush_ms must be 0 to 1000000000 milliseconds", 0};
-    if (flush) request.flush = Milliseconds(static_cast<std::int64_t>(*flush));
-    std::string on_disconnect;
-    SANDBOX_TRY(on_disconnect, fields.string_or("on_disconnect", ""));
+    std::optional<Error> error;
+    spec.shell_command = take(fields.string_or("cmd", ""), error);
+    spec.args = take(value_or(fields.string_list("args")), error);
+    spec.env = take(value_or(fields.string_map("env")), error);
+    spec.cwd = take(fields.string_or("cwd", ""), error);
+    spec.user = take(fields.string_or("user", ""), error);
+    request.tag = take(fields.string_or("tag", ""), error);
+    spec.timeout = from_seconds(take(amount_field(fields, "timeout", "seconds"), error));
+    request.keepalive = from_seconds(take(amount_field(fields, "keepalive", "seconds"), error));
+    request.stats = take(value_or(fields.boolean("stats")), error);
+    request.base64 = take(wants_base64(fields, "encoding"), error);
+    const double flush = take(amount_field(fields, "flush_ms", "milliseconds"), error);
+    request.flush = Milliseconds(static_cast<std::int64_t>(flush));
+    const std::string on_disconnect = take(fields.string_or("on_disconnect", ""), error);
+    if (error) return *error;
     if (!on_disconnect.empty() && on_disconnect != "kill" && on_disconnect != "continue") {
         return Error{Errc::invalid_argument, "on_disconnect must be \"kill\" or \"continue\"", 0};
     }
@@ -60,14 +46,30 @@ Result<> fill_request(const JsonFields& fields, CommandRequest& request) {
 
 // "tty", and the size of the terminal.
 Result<> fill_terminal(const JsonFields& fields, bool has_text, CommandRequest& request) {
-    bool wanted = false;
-    SANDBOX_TRY(wanted, value_or(fields.boolean("tty")));
-    if (!wanted) return Result<>();
+    Result<bool> wanted = value_or(fields.boolean("tty"));
+    if (!wanted) return wanted.error();
+    if (!*wanted) return Result<>();
     if (has_text) return Error{Errc::invalid_argument, "a terminal takes no text for stdin", 0};
-    std::optional<PtySize> size;
-    SANDBOX_TRY(size, terminal_size(fields));
-    request.spec.pty = size.value_or(PtySize());
+    Result<std::optional<PtySize>> size = terminal_size(fields);
+    if (!size) return size.error();
+    request.spec.pty = size->value_or(PtySize());
     request.open_stdin = true;
+    return Result<>();
+}
+
+// A "stdin" that is no text: whether it is to be kept open.
+Result<> fill_open_stdin(const JsonFields& fields, InputForm form, CommandRequest& request) {
+    const bool may_stay_open = form != InputForm::text;
+    Result<bool> stays_open = value_or(fields.boolean("stdin"));
+    if (!stays_open || (*stays_open && !may_stay_open)) {
+        const char* message =
+            may_stay_open ? "stdin must be a string, or true to keep it open" : "stdin must be a string";
+        return Error{Errc::invalid_argument, message, 0};
+    }
+    if (*stays_open && !request.spec.pty) {
+        request.spec.stdin_mode = StdinMode::pipe;
+        request.open_stdin = true;
+    }
     return Result<>();
 }
 
@@ -83,12 +85,12 @@ Result<std::optional<PtySize>> terminal_size(const JsonFields& fields) {
     PtySize size;
     bool given = false;
     for (auto [name, member] : {std::pair{"cols", &size.columns}, {"rows", &size.rows}}) {
-        std::optional<std::int64_t> number;
-        SANDBOX_TRY(number, fields.integer(name));
-        if (!number) continue;
-        if (*number < 1 || *number > 65535)
+        Result<std::optional<std::int64_t>> number = fields.integer(name);
+        if (!number) return number.error();
+        if (!*number) continue;
+        if (**number < 1 || **number > 65535)
             return Error{Errc::invalid_argument, std::string(name) + " must be from 1 to 65535", 0};
-        *member = static_cast<std::uint16_t>(*number);
+        *member = static_cast<std::uint16_t>(**number);
         given = true;
     }
     return given ? std::optional(size) : std::nullopt;
@@ -98,37 +100,25 @@ Task<std::unique_ptr<CommandRequest>> read_command_request(net::Exchange& exchan
                                                            InputForm form) {
     std::unique_ptr<Body> body = co_await read_json(exchange, context, "stdin");
     if (!body) co_return nullptr;
+    const JsonFields& fields = body->fields;
     auto request = std::make_unique<CommandRequest>();
-    std::optional<Error> failure;
-    if (Result<> filled = fill_request(body->fields, *request); !filled) failure = filled.error();
-    if (!failure && form == InputForm::terminal) {
-        Result<> filled = fill_terminal(body->fields, body->has_large, *request);
-        if (!filled) failure = filled.error();
-    }
-    Result<bool> encoded = wants_base64(body->fields, "stdin_encoding");
-    if (!failure && !encoded) failure = encoded.error();
-    if (!failure && body->has_large) {
+    Result<> parsed = fill_request(fields, *request);
+    if (parsed && form == InputForm::terminal) parsed = fill_terminal(fields, body->has_large, *request);
+    Result<bool> base64 = wants_base64(fields, "stdin_encoding");
+    if (parsed && !base64) parsed = base64.error();
+    if (parsed && body->has_large) {
         request->spec.stdin_mode = StdinMode::pipe;
-        request->stdin_bytes = std::move(body->large);
-        if (*encoded) {
-            auto decoded = co_await decode_base64(context, "stdin", std::move(request->stdin_bytes));
-            if (!decoded) {
-                failure = decoded.error();
-            } else {
-                request->stdin_bytes = std::move(*decoded);
-            }
+        auto bytes = co_await take_large(context, *body, "stdin", *base64);
+        if (bytes) {
+            request->stdin_bytes = std::move(*bytes);
+        } else {
+            parsed = bytes.error();
         }
-    } else if (!failure) {
-        Result<bool> keep_open = stdin_field(body->fields, form != InputForm::text);
-        if (!keep_open) {
-            failure = keep_open.error();
-        } else if (*keep_open && !request->spec.pty) {
-            request->spec.stdin_mode = StdinMode::pipe;
-            request->open_stdin = true;
-        }
+    } else if (parsed) {
+        parsed = fill_open_stdin(fields, form, *request);
     }
-    if (failure) {
-        co_await respond_body_error(exchange, *failure);
+    if (!parsed) {
+        co_await respond_body_error(exchange, parsed.error());
         co_return nullptr;
     }
     if (request->spec.shell_command.empty() && request->spec.args.empty()) {

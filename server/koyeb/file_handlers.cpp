@@ -41,20 +41,21 @@ Result<std::optional<mode_t>> parse_mode(const JsonFields& fields) {
     return std::optional<mode_t>(bits);
 }
 
-Result<files::WriteOptions> parse_write(const JsonFields& fields) {
+struct WriteRequest {
     files::WriteOptions options;
-    auto append = value_or(fields.boolean("append"));
-    if (!append) return append.error();
-    auto parents = value_or(fields.boolean("create_parents"));
-    if (!parents) return parents.error();
-    auto mode = parse_mode(fields);
-    if (!mode) return mode.error();
-    auto content_type = fields.string_or("content", "");
-    if (!content_type) return content_type.error();
-    options.append = *append;
-    options.create_parents = *parents;
-    options.mode = *mode;
-    return options;
+    bool base64 = false;
+};
+
+Result<WriteRequest> parse_write(const JsonFields& fields) {
+    WriteRequest write;
+    std::optional<Error> error;
+    write.options.append = take(value_or(fields.boolean("append")), error);
+    write.options.create_parents = take(value_or(fields.boolean("create_parents")), error);
+    write.options.mode = take(parse_mode(fields), error);
+    take(fields.string_or("content", ""), error);  // Text was diverted; nothing else will do.
+    write.base64 = take(wants_base64(fields, "encoding"), error);
+    if (error) return *error;
+    return write;
 }
 
 // ---- looking
@@ -95,28 +96,21 @@ struct Transfer {
 Task<std::unique_ptr<Transfer>> read_transfer(net::Exchange& exchange, Context& context) {
     std::unique_ptr<Body> body = co_await read_json(exchange, context);
     if (!body) co_return nullptr;
-    auto source = body->fields.string_or("source", "");
-    auto destination = body->fields.string_or("destination", "");
-    auto overwrite = value_or(body->fields.boolean("overwrite"), true);
-    auto parents = value_or(body->fields.boolean("create_parents"));
-    std::string wrong;
-    if (!source) wrong = source.error().message;
-    if (!destination) wrong = destination.error().message;
-    if (!overwrite) wrong = overwrite.error().message;
-    if (!parents) wrong = parents.error().message;
-    if (!wrong.empty()) {
-        co_await respond_invalid(exchange, wrong);
+    const JsonFields& fields = body->fields;
+    auto transfer = std::make_unique<Transfer>();
+    std::optional<Error> error;
+    transfer->options.create_parents = take(value_or(fields.boolean("create_parents")), error);
+    transfer->options.replace = take(value_or(fields.boolean("overwrite"), true), error);
+    transfer->destination = take(fields.string_or("destination", ""), error);
+    transfer->source = take(fields.string_or("source", ""), error);
+    if (error) {
+        co_await respond_invalid(exchange, error->message);
         co_return nullptr;
     }
-    if (source->empty() || destination->empty()) {
+    if (transfer->source.empty() || transfer->destination.empty()) {
         co_await net::respond_error(exchange, 400, "source and destination are required");
         co_return nullptr;
     }
-    auto transfer = std::make_unique<Transfer>();
-    transfer->source = std::move(*source);
-    transfer->destination = std::move(*destination);
-    transfer->options.replace = *overwrite;
-    transfer->options.create_parents = *parents;
     co_return transfer;
 }
 
@@ -125,43 +119,34 @@ Task<std::unique_ptr<Transfer>> read_transfer(net::Exchange& exchange, Context& 
 Task<> handle_write_file(net::Exchange& exchange, Context& context) {
     std::unique_ptr<PathRequest> request = co_await read_path(exchange, context, "content");
     if (!request) co_return;
-    Result<files::WriteOptions> options = parse_write(request->body->fields);
-    Result<bool> base64 = wants_base64(request->body->fields, "encoding");
-    if (!options || !base64) {
-        const Error& wrong = !options ? options.error() : base64.error();
-        co_await respond_invalid(exchange, wrong.message);
+    Result<WriteRequest> wanted = parse_write(request->body->fields);
+    if (!wanted) {
+        co_await respond_invalid(exchange, wanted.error().message);
         co_return;
     }
-    std::unique_ptr<Spool> content = std::move(request->body->large);
-    if (*base64) {
-        auto decoded = co_await decode_base64(context, "content", std::move(content));
-        if (!decoded) {
-            co_await respond_body_error(exchange, decoded.error());
-            co_return;
-        }
-        content = std::move(*decoded);
+    auto content = co_await take_large(context, *request->body, "content", wanted->base64);
+    if (!content) {
+        co_await respond_body_error(exchange, content.error());
+        co_return;
     }
-    options->length = content->size();
-    SpoolSource source(*content);
-    auto write = [&] { return files::write_file(request->path, *options, source); };
-    std::vector<std::string> paths(1, request->path);
-    co_await answer_with(exchange, context, std::move(paths), std::move(write));
+    wanted->options.length = (*content)->size();
+    SpoolSource source(**content);
+    auto write = [&] { return files::write_file(request->path, wanted->options, source); };
+    co_await answer_with(exchange, context, request->paths(), std::move(write));
 }
 
 Task<> handle_delete_file(net::Exchange& exchange, Context& context) {
     std::unique_ptr<PathRequest> request = co_await read_path(exchange, context);
     if (!request) co_return;
     auto remove = [&] { return files::delete_file(request->path); };
-    std::vector<std::string> paths(1, request->path);
-    co_await answer_with(exchange, context, std::move(paths), std::move(remove));
+    co_await answer_with(exchange, context, request->paths(), std::move(remove));
 }
 
 Task<> handle_make_dir(net::Exchange& exchange, Context& context) {
     std::unique_ptr<PathRequest> request = co_await read_path(exchange, context);
     if (!request) co_return;
     auto make = [&] { return files::make_dir(request->path); };
-    std::vector<std::string> paths(1, request->path);
-    co_await answer_with(exchange, context, std::move(paths), std::move(make));
+    co_await answer_with(exchange, context, request->paths(), std::move(make));
 }
 
 Task<> handle_delete_dir(net::Exchange& exchange, Context& context) {
@@ -172,8 +157,7 @@ Task<> handle_delete_dir(net::Exchange& exchange, Context& context) {
         co_return;
     }
     auto remove = [&] { return files::delete_dir(request->path); };
-    std::vector<std::string> paths(1, request->path);
-    co_await answer_with(exchange, context, std::move(paths), std::move(remove));
+    co_await answer_with(exchange, context, request->paths(), std::move(remove));
 }
 
 Task<> handle_list_dir(net::Exchange& exchange, Context& context) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "koyeb/context.hpp"
 #include "koyeb/request_body.hpp"
@@ -13,6 +14,7 @@ namespace sandbox::koyeb {
 struct PathRequest {
     std::unique_ptr<Body> body;
     std::string path;
+    std::vector<std::string> paths() const { return {path}; }
 };
 
 // A body in which `path` is text; null when an error has been answered.

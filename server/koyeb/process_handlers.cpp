@@ -151,6 +151,23 @@ Task<std::unique_ptr<Target>> read_target(net::Exchange& exchange, Context& cont
     co_return target;
 }
 
+struct StdinRequest {
+    bool base64 = false;
+    bool close = false;
+    std::optional<PtySize> size;
+};
+
+Result<StdinRequest> parse_stdin(const JsonFields& fields) {
+    StdinRequest input;
+    std::optional<Error> error;
+    take(fields.string_or("data", ""), error);  // Text was diverted; nothing else will do.
+    input.base64 = take(wants_base64(fields, "encoding"), error);
+    input.close = take(value_or(fields.boolean("close")), error);
+    input.size = take(terminal_size(fields), error);
+    if (error) return *error;
+    return input;
+}
+
 }  // namespace
 
 Task<> handle_start_process(net::Exchange& exchange, Context& context) {
@@ -249,20 +266,20 @@ Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
     std::unique_ptr<Target> target = co_await read_target(exchange, context);
     if (!target) co_return;
     const JsonFields& fields = target->body->fields;
-    Result<std::string> name = text_or_number(fields, "signal");
-    Result<bool> tree = value_or(fields.boolean("tree"));
-    if (!name || !tree) {
-        const Error& wrong = !name ? name.error() : tree.error();
-        co_await respond_invalid(exchange, wrong.message);
+    std::optional<Error> error;
+    const std::string name = take(text_or_number(fields, "signal"), error);
+    const bool tree = take(value_or(fields.boolean("tree")), error);
+    if (error) {
+        co_await respond_invalid(exchange, error->message);
         co_return;
     }
-    int number = signal_number(*name);
+    int number = signal_number(name);
     if (number == 0) {
-        std::string message = name->empty() ? "Signal is required" : "unknown signal: " + *name;
+        std::string message = name.empty() ? "Signal is required" : "unknown signal: " + name;
         co_await net::respond_error(exchange, 400, message);
         co_return;
     }
-    Result<> sent = co_await target->process->command().signal(number, *tree);
+    Result<> sent = co_await target->process->command().signal(number, tree);
     if (!sent) {
         bool gone = sent.error().code == Errc::failed_precondition;
         std::string message = gone ? not_running(*target->process) : sent.error().message;
@@ -275,27 +292,15 @@ Task<> handle_signal_process(net::Exchange& exchange, Context& context) {
 Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
     std::unique_ptr<Target> target = co_await read_target(exchange, context, "data");
     if (!target) co_return;
-    const JsonFields& fields = target->body->fields;
-    Result<std::string> data_type = fields.string_or("data", "");
-    Result<bool> encoding = wants_base64(fields, "encoding");
-    Result<bool> close = value_or(fields.boolean("close"));
-    Result<std::optional<PtySize>> size = terminal_size(fields);
-    if (!data_type || !encoding || !close || !size) {
-        const Error& wrong = !data_type  ? data_type.error()
-                             : !encoding ? encoding.error()
-                             : !close    ? close.error()
-                                         : size.error();
-        co_await respond_invalid(exchange, wrong.message);
+    Result<StdinRequest> input = parse_stdin(target->body->fields);
+    if (!input) {
+        co_await respond_invalid(exchange, input.error().message);
         co_return;
     }
-    std::unique_ptr<Spool> data = std::move(target->body->large);
-    if (*encoding) {
-        auto decoded = co_await decode_base64(context, "data", std::move(data));
-        if (!decoded) {
-            co_await respond_body_error(exchange, decoded.error());
-            co_return;
-        }
-        data = std::move(*decoded);
+    auto data = co_await take_large(context, *target->body, "data", input->base64);
+    if (!data) {
+        co_await respond_body_error(exchange, data.error());
+        co_return;
     }
     std::shared_ptr<ManagedProcess> process = target->process;
     std::shared_ptr<Command> command = target->streamed;
@@ -303,8 +308,8 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
     std::optional<std::string> refused;
     if (!command->stdin_open()) {
         refused = process && process->end() ? not_running(*process) : "stdin is not open";
-    } else if (*size) {
-        if (Result<> resized = command->resize(**size); !resized) refused = resized.error().message;
+    } else if (input->size) {
+        if (Result<> resized = command->resize(*input->size); !resized) refused = resized.error().message;
     }
     if (refused) {
         co_await respond_process_error(exchange, 400, *refused);
@@ -317,7 +322,7 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         command->wake_stdin_writers();
     });
     std::uint64_t done = 0;
-    Result<> written = co_await command->write_stdin(*data, done, &gone);
+    Result<> written = co_await command->write_stdin(**data, done, &gone);
     if (gone) co_return;
     if (!written) {
         std::string message = "stdin closed by the process after " + std::to_string(done) +
@@ -325,7 +330,7 @@ Task<> handle_send_stdin(net::Exchange& exchange, Context& context) {
         co_await respond_process_error(exchange, 400, message);
         co_return;
     }
-    if (*close) {
+    if (input->close) {
         if (Result<> closed = command->close_stdin(); !closed) {
             co_await respond_process_error(exchange, 400, closed.error().message);
             co_return;

@@ -28,18 +28,16 @@ Result<ReadRequest> parse_read(const PathRequest& request) {
     const JsonFields& fields = request.body->fields;
     ReadRequest read;
     read.path = request.path;
-    Result<bool> base64 = wants_base64(fields, "encoding");
-    if (!base64) return base64.error();
-    read.base64 = *base64;
-    auto offset = fields.integer("offset");
-    if (!offset) return offset.error();
-    auto length = fields.integer("length");
-    if (!length) return length.error();
-    if ((*offset && **offset < 0) || (*length && **length < 0)) {
+    std::optional<Error> error;
+    read.base64 = take(wants_base64(fields, "encoding"), error);
+    const std::int64_t offset = take(value_or(fields.integer("offset")), error);
+    const std::optional<std::int64_t> length = take(fields.integer("length"), error);
+    if (error) return *error;
+    if (offset < 0 || (length && *length < 0)) {
         return Error{Errc::invalid_argument, "offset and length must be 0 or more", 0};
     }
-    if (*offset) read.offset = static_cast<std::uint64_t>(**offset);
-    if (*length) read.length = static_cast<std::uint64_t>(**length);
+    read.offset = static_cast<std::uint64_t>(offset);
+    if (length) read.length = static_cast<std::uint64_t>(*length);
     return read;
 }
 

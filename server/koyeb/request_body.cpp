@@ -7,6 +7,32 @@ namespace {
 
 constexpr std::size_t kLargeMemory = 256 * 1024;
 
+Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::string_view member,
+                                                   std::unique_ptr<Spool> text) {
+    auto failed = [prefix = std::string(member) + ": "](const Error& error) {
+        return Error{error.code, prefix + error.message, error.sys_errno};
+    };
+    auto bytes = std::make_unique<Spool>(context.file_pool, context.spill_dir, kLargeMemory);
+    Base64Decoder decoder;
+    std::string chunk(192 * 1024, '\0');
+    std::string decoded;
+    for (std::uint64_t offset = 0;;) {
+        Result<std::size_t> count = co_await text->read(offset, chunk);
+        if (!count) co_return failed(count.error());
+        decoded.clear();
+        bool good = *count > 0 ? decoder.append(decoded, std::string_view(chunk).substr(0, *count))
+                               : decoder.finish(decoded);
+        if (!good) co_return failed(Error{Errc::invalid_argument, "malformed base64", 0});
+        if (!decoded.empty()) {
+            Result<> stored = co_await bytes->append(decoded);
+            if (!stored) co_return failed(stored.error());
+        }
+        if (*count == 0) break;
+        offset += *count;
+    }
+    co_return bytes;
+}
+
 }  // namespace
 
 Task<std::unique_ptr<Body>> read_json(net::Exchange& exchange, Context& context, std::string_view large_key,
@@ -75,30 +101,10 @@ Result<bool> wants_base64(const JsonFields& fields, std::string_view key) {
     return Error{Errc::invalid_argument, std::string(key) + " must be \"utf-8\" or \"base64\"", 0};
 }
 
-Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::string_view member,
-                                                   std::unique_ptr<Spool> text) {
-    auto failed = [prefix = std::string(member) + ": "](const Error& error) {
-        return Error{error.code, prefix + error.message, error.sys_errno};
-    };
-    auto bytes = std::make_unique<Spool>(context.file_pool, context.spill_dir, kLargeMemory);
-    Base64Decoder decoder;
-    std::string chunk(192 * 1024, '\0');
-    std::string decoded;
-    for (std::uint64_t offset = 0;;) {
-        Result<std::size_t> count = co_await text->read(offset, chunk);
-        if (!count) co_return failed(count.error());
-        decoded.clear();
-        bool good = *count > 0 ? decoder.append(decoded, std::string_view(chunk).substr(0, *count))
-                               : decoder.finish(decoded);
-        if (!good) co_return failed(Error{Errc::invalid_argument, "malformed base64", 0});
-        if (!decoded.empty()) {
-            Result<> stored = co_await bytes->append(decoded);
-            if (!stored) co_return failed(stored.error());
-        }
-        if (*count == 0) break;
-        offset += *count;
-    }
-    co_return bytes;
+Task<Result<std::unique_ptr<Spool>>> take_large(Context& context, Body& body, std::string_view member,
+                                                bool base64) {
+    if (!base64) co_return std::move(body.large);
+    co_return co_await decode_base64(context, member, std::move(body.large));
 }
 
 }  // namespace sandbox::koyeb

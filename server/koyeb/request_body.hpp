@@ -35,15 +35,25 @@ Result<T> value_or(Result<std::optional<T>> member, T fallback = {}) {
     return *member ? std::move(**member) : std::move(fallback);
 }
 
+// For reading several members in a row: the value, or an empty one and the error. Of several errors the first
+// one stays in `first`.
+template <class T>
+T take(Result<T> member, std::optional<Error>& first) {
+    if (member) return std::move(*member);
+    if (!first) first = member.error();
+    return {};
+}
+
 // The text of a member that may be sent as a string or as a number; "" when absent.
 Result<std::string> text_or_number(const JsonFields& fields, std::string_view key);
 
-// True for "base64", false for "utf-8" or absent.
+// True for "base64"; false for "utf-8", "utf8", "" or absent.
 Result<bool> wants_base64(const JsonFields& fields, std::string_view key);
 
-// The bytes of the base64 `text`. Errors, which begin with `member`: invalid_argument, and those of a Spool,
-// such as resource_exhausted. Both are for respond_body_error().
-Task<Result<std::unique_ptr<Spool>>> decode_base64(Context& context, std::string_view member,
-                                                   std::unique_ptr<Spool> text);
+// Takes the content of the diverted member out of `body`: its text or, with `base64`, the bytes of that.
+// Errors, which begin with `member`: invalid_argument, and those of a Spool, such as resource_exhausted. Both
+// are for respond_body_error().
+Task<Result<std::unique_ptr<Spool>>> take_large(Context& context, Body& body, std::string_view member,
+                                                bool base64);
 
 }  // namespace sandbox::koyeb

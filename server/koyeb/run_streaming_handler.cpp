@@ -45,7 +45,7 @@ class StreamedEntry {
 
 // A request that is wrong gets an error answer; what comes of one that is right is told by an event.
 Task<> tell_not_started(net::Exchange& exchange, SseWriter& writer, const CommandRequest& request,
-                        const CommandError& error) {
+                        CommandError error) {
     switch (error.kind) {
         case CommandError::Kind::timed_out:
             append_complete_event(writer.buffer(), timed_out_at_start(request.spec), request.stats);
