@@ -1,5 +1,7 @@
 // The table of the E2B envd dialect: where to look for a handler.
 
+#include <algorithm>
+
 #include "e2b/handlers.hpp"
 
 namespace sandbox::e2b {
@@ -8,11 +10,11 @@ namespace {
 using net::Method;
 
 struct Row {
-    const char* path;
+    std::string_view path;
     Task<> (*handler)(net::Exchange&, Context&);
 };
 struct UnaryRow {
-    const char* path;
+    std::string_view path;
     UnaryHandler handler;
 };
 
@@ -40,7 +42,7 @@ constexpr UnaryRow kUnary[] = {
 };
 
 struct PlainRow {
-    const char* path;
+    std::string_view path;
     std::vector<Method> methods;
     Task<> (*handler)(net::Exchange&, Context&);
     bool shared = true;
@@ -58,12 +60,14 @@ const PlainRow plain_rows[] = {
 }  // namespace
 
 bool is_shared_path(std::string_view path) {
-    return path.starts_with("/process.Process/") || path.starts_with("/filesystem.Filesystem/") ||
-           path == "/files" || path == "/files/compose" || path == "/envs" || path == "/init";
+    auto matches = [path](const auto& row) { return row.path == path; };
+    auto matches_shared = [path](const PlainRow& row) { return row.shared && row.path == path; };
+    return std::ranges::any_of(kStreams, matches) || std::ranges::any_of(kUnary, matches) ||
+           std::ranges::any_of(plain_rows, matches_shared);
 }
 
 void add_routes(net::Router& router, Context& context, RouteSet set) {
-    auto add = [&](const char* path, std::vector<Method> methods, net::Handler handler) {
+    auto add = [&](std::string_view path, std::vector<Method> methods, net::Handler handler) {
         net::Route route;
         route.path = path;
         route.methods = std::move(methods);
