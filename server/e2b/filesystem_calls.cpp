@@ -4,8 +4,8 @@
 
 #include "base/url.hpp"
 #include "e2b/entry_json.hpp"
-#include "e2b/filesystem_request.hpp"
 #include "e2b/handlers.hpp"
+#include "e2b/user_paths.hpp"
 
 namespace sandbox::e2b {
 namespace {
@@ -114,21 +114,6 @@ Reply<std::string> remove_entry(const std::string& path) {
     if (!removed && removed.error().code != Errc::not_found) return internal(removed.error().message);
     return std::string("{}");
 }
-
-}  // namespace
-
-Reply<PathContext> settle_path(const Caller& caller, const std::string& path) {
-    std::optional<User> user = find_account(caller);
-    if (!user) return unknown_user(caller);
-    Result<std::string> resolved = resolve_path(path, *user, caller);
-    if (!resolved) return to_connect_error(resolved.error());
-    PathContext settled;
-    settled.user = std::move(*user);
-    settled.path = std::move(*resolved);
-    return settled;
-}
-
-namespace {
 
 // Runs work(PathContext) -> Reply<std::string> on a file thread for the path of the request.
 template <class Work>

@@ -75,4 +75,15 @@ Result<std::string> resolve_path(std::string_view path, const User& user, const 
     return clean_path(user.home + "/" + std::string(path));
 }
 
+Reply<PathContext> settle_path(const Caller& caller, const std::string& path) {
+    std::optional<User> user = find_account(caller);
+    if (!user) return unknown_user(caller);
+    Result<std::string> resolved = resolve_path(path, *user, caller);
+    if (!resolved) return to_connect_error(resolved.error());
+    PathContext settled;
+    settled.user = std::move(*user);
+    settled.path = std::move(*resolved);
+    return settled;
+}
+
 }  // namespace sandbox::e2b

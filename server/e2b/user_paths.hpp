@@ -1,6 +1,7 @@
 #pragma once
 // Whom a call is made for, and which file a path of its means.
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -36,6 +37,14 @@ ConnectError unknown_user(const Caller& caller);
 // "" is the default directory, "~" the home; relative paths start at the home; absolute ones stay as they
 // are. Error: invalid_argument for the home of somebody else.
 Result<std::string> resolve_path(std::string_view path, const User& user, const Caller& caller);
+
+struct PathContext {
+    User user;
+    std::string path;  // absolute
+};
+// The account of a call, and what a path means for it. Blocking. unauthenticated for an unknown account,
+// invalid_argument for somebody else's home.
+Reply<PathContext> settle_path(const Caller& caller, const std::string& path);
 
 inline files::Owner owner_of(const User& user) { return files::Owner{user.uid, user.gid}; }
 

@@ -5,8 +5,8 @@
 #include "base/uuid.hpp"
 #include "e2b/entry_json.hpp"
 #include "e2b/envelope.hpp"
-#include "e2b/filesystem_request.hpp"
 #include "e2b/handlers.hpp"
+#include "e2b/user_paths.hpp"
 #include "e2b/watchers.hpp"
 
 namespace sandbox::e2b {
