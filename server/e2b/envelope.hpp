@@ -13,7 +13,6 @@
 namespace sandbox::e2b {
 
 inline constexpr std::uint8_t kMessageFlags = 0x00;
-inline constexpr std::uint8_t kCompressedFlag = 0x01;
 inline constexpr std::uint8_t kEndStreamFlag = 0x02;
 inline constexpr std::size_t kEnvelopeHead = 5;
 

@@ -18,7 +18,8 @@ inline constexpr std::size_t kMaxMessage = std::size_t{64} << 20U;
 struct UnaryCall {
     Context& context;
     const net::Request& http;
-    std::unique_ptr<Message> message;  // may be let go of, by who waits with what was in it
+    // A handler may reset it once read, so that a long wait does not keep the request in memory.
+    std::unique_ptr<Message> message;
 };
 // Returns the answer's JSON. The call lives as long as the task.
 using UnaryHandler = Task<Reply<std::string>> (*)(UnaryCall& call);
