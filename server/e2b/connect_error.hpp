@@ -1,6 +1,7 @@
 #pragma once
 // Errors of the Connect protocol: a code, a text, and the HTTP status that unary answers carry.
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,6 +35,17 @@ struct ConnectError {
 
 template <class T = void>
 using Reply = boost::system::result<T, ConnectError>;
+
+// The error of the first of these that has one.
+template <class... T>
+std::optional<ConnectError> first_error(const Reply<T>&... replies) {
+    std::optional<ConnectError> error;
+    auto look_at = [&error](const auto& reply) {
+        if (!error && !reply) error = reply.error();
+    };
+    (look_at(replies), ...);
+    return error;
+}
 
 // For the case in which the caller knows nothing better.
 ConnectError to_connect_error(const Error& error);

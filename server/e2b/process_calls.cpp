@@ -188,7 +188,7 @@ Task<Reply<>> run_stream_input(net::Exchange& exchange, Context& context) {
             std::string().swap((*envelope)->payload);
             Reply<std::unique_ptr<Message>> start = (*message)->message("start");
             Reply<std::unique_ptr<Message>> data = (*message)->message("data");
-            if (!start || !data) co_return !start ? start.error() : data.error();
+            if (auto error = first_error(start, data)) co_return *error;
             if (*start) {
                 auto found = find_process(context.processes, **start, Lookup::running);
                 if (!found) co_return found.error();

@@ -46,7 +46,7 @@ Reply<std::optional<PtySize>> parse_pty_size(const Message& pty) {
     if (!*size) return std::optional<PtySize>();
     Reply<std::int64_t> columns = (*size)->integer("cols");
     Reply<std::int64_t> rows = (*size)->integer("rows");
-    if (!columns || !rows) return !columns ? columns.error() : rows.error();
+    if (auto error = first_error(columns, rows)) return *error;
     if (*columns < 0 || *columns > UINT16_MAX || *rows < 0 || *rows > UINT16_MAX) {
         return ConnectError{Code::invalid_argument, "size must be within 0 and 65535"};
     }

@@ -103,13 +103,7 @@ Reply<StartCall> parse_start(const Message& request, const Context& context) {
     Reply<std::string> tag = request.text("tag");
     Reply<bool> input = request.flag("stdin", true);
     Reply<std::unique_ptr<Message>> pty = request.message("pty");
-    if (!program) return program.error();
-    if (!arguments) return arguments.error();
-    if (!variables) return variables.error();
-    if (!cwd) return cwd.error();
-    if (!tag) return tag.error();
-    if (!input) return input.error();
-    if (!pty) return pty.error();
+    if (auto error = first_error(program, arguments, variables, cwd, tag, input, pty)) return *error;
     call.spec.args = std::move(*arguments);
     call.spec.args.insert(call.spec.args.begin(), std::move(*program));
     call.spec.clean_env = true;

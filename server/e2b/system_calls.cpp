@@ -122,11 +122,7 @@ Reply<InitCall> parse_init(const Message& body) {
     Reply<std::string> user = body.text("defaultUser");
     Reply<std::string> workdir = body.text("defaultWorkdir");
     Reply<std::string> timestamp = body.text("timestamp");
-    if (!token) return token.error();
-    if (!variables) return variables.error();
-    if (!user) return user.error();
-    if (!workdir) return workdir.error();
-    if (!timestamp) return timestamp.error();
+    if (auto error = first_error(token, variables, user, workdir, timestamp)) return *error;
     call.token = std::move(*token);
     call.variables = std::move(*variables);
     call.user = std::move(*user);

@@ -39,10 +39,7 @@ Reply<WatchRequest> parse_watch(const Message& message) {
     Reply<bool> recursive = message.flag("recursive");
     Reply<bool> entries = message.flag("includeEntry");
     Reply<bool> network_mounts = message.flag("allowNetworkMounts");
-    if (!path) return path.error();
-    if (!recursive) return recursive.error();
-    if (!entries) return entries.error();
-    if (!network_mounts) return network_mounts.error();
+    if (auto error = first_error(path, recursive, entries, network_mounts)) return *error;
     request.path = std::move(*path);
     request.options.recursive = *recursive;
     request.options.entries = *entries;
