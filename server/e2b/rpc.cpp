@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/secret.hpp"
 #include "e2b/envelope.hpp"
 #include "e2b/user_paths.hpp"
 
@@ -20,6 +21,21 @@ std::optional<std::uint64_t> header_number(const net::Request& request, std::str
     auto [at, ec] = std::from_chars(text->data(), text->data() + text->size(), value);
     if (ec != std::errc() || at != text->data() + text->size()) return std::nullopt;
     return value;
+}
+
+// The whole body; resource_exhausted past kMaxMessage.
+Task<Reply<std::string>> read_whole_body(net::Exchange& exchange) {
+    std::string body;
+    for (;;) {
+        Result<std::string_view> piece = co_await exchange.read_body();
+        if (!piece) co_return to_connect_error(piece.error());
+        if (piece->empty()) break;
+        body += *piece;
+        if (body.size() > kMaxMessage + kEnvelopeHead) {
+            co_return ConnectError{Code::resource_exhausted, "message is larger than 64 MiB"};
+        }
+    }
+    co_return body;
 }
 
 Task<Reply<std::unique_ptr<StreamRequest>>> parse_stream_request(net::Exchange& exchange, Context& context) {
@@ -53,32 +69,11 @@ Task<Reply<std::unique_ptr<StreamRequest>>> parse_stream_request(net::Exchange& 
 
 Task<Reply<std::string>> run_unary(net::Exchange& exchange, Context& context, UnaryHandler handler) {
     if (auto wrong = co_await check_call(exchange.request(), context)) co_return *wrong;
-    Reply<std::string> body = co_await read_whole_body(exchange);
-    if (!body) co_return body.error();
-    Reply<std::unique_ptr<Message>> message = Message::parse(*body);
+    Reply<std::unique_ptr<Message>> message = co_await read_message(exchange);
     if (!message) co_return message.error();
-    std::string().swap(*body);
     UnaryCall call{context, exchange.request(), std::move(*message)};
     co_return co_await handler(call);
 }
-
-}  // namespace
-
-Task<Reply<std::string>> read_whole_body(net::Exchange& exchange) {
-    std::string body;
-    for (;;) {
-        Result<std::string_view> piece = co_await exchange.read_body();
-        if (!piece) co_return to_connect_error(piece.error());
-        if (piece->empty()) break;
-        body += *piece;
-        if (body.size() > kMaxMessage + kEnvelopeHead) {
-            co_return ConnectError{Code::resource_exhausted, "message is larger than 64 MiB"};
-        }
-    }
-    co_return body;
-}
-
-namespace {
 
 std::optional<ConnectError> check_protocol(const net::Request& request) {
     const std::string* version = request.header("connect-protocol-version");
@@ -96,6 +91,14 @@ std::optional<ConnectError> check_protocol(const net::Request& request) {
 }
 
 }  // namespace
+
+Task<Reply<std::unique_ptr<Message>>> read_message(net::Exchange& exchange) {
+    Reply<std::string> text = co_await read_whole_body(exchange);
+    if (!text) co_return text.error();
+    Reply<std::unique_ptr<Message>> message = Message::parse(*text);
+    wipe(*text);
+    co_return message;
+}
 
 Task<std::optional<ConnectError>> check_call(const net::Request& request, Context& context) {
     if (auto wrong = check_protocol(request)) co_return wrong;

@@ -35,8 +35,9 @@ struct StreamRequest {
 // Reads the one message of a call that answers with a stream. Null: an error has been answered.
 Task<std::unique_ptr<StreamRequest>> read_stream_request(net::Exchange& exchange, Context& context);
 
-// The whole body; resource_exhausted past kMaxMessage.
-Task<Reply<std::string>> read_whole_body(net::Exchange& exchange);
+// The whole body as one message; resource_exhausted past kMaxMessage. Its text is wiped, as it may hold a
+// token.
+Task<Reply<std::unique_ptr<Message>>> read_message(net::Exchange& exchange);
 
 // 415 unless the request has this content type (parameters aside). False: answered.
 Task<bool> check_content_type(net::Exchange& exchange, std::string_view wanted);

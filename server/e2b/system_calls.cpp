@@ -148,6 +148,29 @@ void tell_what_is_left_alone(const Message& body, const InitCall& call) {
     log::warn("/init: the clock differs from the caller's and is left alone", {{"ahead_ms", ms}});
 }
 
+Task<RestReply<>> initialise(net::Exchange& exchange, Context& context) {
+    Reply<std::unique_ptr<Message>> body = co_await read_message(exchange);
+    if (!body) co_return RestError{400, body.error().message};
+    Reply<InitCall> call = parse_init(**body);
+    if (!call) co_return RestError{400, call.error().message};
+    if (auto refusal = init_refusal(context, exchange.request(), call->token)) {
+        wipe(call->token);
+        co_return RestError{401, std::move(*refusal)};
+    }
+    tell_what_is_left_alone(**body, *call);
+    Settings& settings = context.settings;
+    bool outdated = call->timestamp && settings.initialised_at && *call->timestamp < *settings.initialised_at;
+    if (!outdated) {
+        if (context.access.is_open() && !call->token.empty()) context.access.set_token(call->token);
+        if (call->timestamp) settings.initialised_at = call->timestamp;
+        if ((*body)->has("envVars")) settings.variables = std::move(call->variables);
+        if (!call->user.empty()) settings.default_user = std::move(call->user);
+        if (!call->workdir.empty()) settings.default_workdir = std::move(call->workdir);
+    }
+    wipe(call->token);
+    co_return RestReply<>();
+}
+
 }  // namespace
 
 Task<> handle_envd_health(net::Exchange& exchange, Context&) {
@@ -173,35 +196,11 @@ Task<> handle_envs(net::Exchange& exchange, Context& context) {
 }
 
 Task<> handle_init(net::Exchange& exchange, Context& context) {
-    Reply<std::string> text = co_await read_whole_body(exchange);
-    Reply<std::unique_ptr<Message>> body = std::unique_ptr<Message>();
-    if (text) body = Message::parse(*text);
-    if (text) wipe(*text);  // It may hold the token.
-    Reply<InitCall> call = ConnectError{};
-    if (text && body) call = parse_init(**body);
-    if (!text || !body || !call) {
-        std::string wrong = !text   ? text.error().message
-                            : !body ? body.error().message
-                                    : call.error().message;
-        co_await respond_rest_error(exchange, 400, wrong);
+    RestReply<> initialised = co_await initialise(exchange, context);
+    if (!initialised) {
+        co_await respond_rest_error(exchange, initialised.error().status, initialised.error().message);
         co_return;
     }
-    if (auto refusal = init_refusal(context, exchange.request(), call->token)) {
-        wipe(call->token);
-        co_await respond_rest_error(exchange, 401, std::move(*refusal));
-        co_return;
-    }
-    tell_what_is_left_alone(**body, *call);
-    Settings& settings = context.settings;
-    bool outdated = call->timestamp && settings.initialised_at && *call->timestamp < *settings.initialised_at;
-    if (!outdated) {
-        if (context.access.is_open() && !call->token.empty()) context.access.set_token(call->token);
-        if (call->timestamp) settings.initialised_at = call->timestamp;
-        if ((*body)->has("envVars")) settings.variables = std::move(call->variables);
-        if (!call->user.empty()) settings.default_user = std::move(call->user);
-        if (!call->workdir.empty()) settings.default_workdir = std::move(call->workdir);
-    }
-    wipe(call->token);
     net::HeaderList headers(1, net::Header{"X-Envd-Version", kEnvdVersion});
     headers.push_back({"Cache-Control", "no-store"});
     co_await exchange.respond(204, "", std::string(), std::move(headers));

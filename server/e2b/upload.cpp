@@ -224,16 +224,32 @@ class ComposedSource final : public ByteSource {
     std::vector<files::OpenedFile> parts_;
 };
 
+struct ComposeCall {
+    std::vector<std::string> sources;
+    std::string destination;
+    std::string user;  // empty: that of the query
+};
+
+Reply<ComposeCall> parse_compose(const Message& body) {
+    Reply<std::vector<std::string>> sources = body.texts("sourcePaths");
+    Reply<std::string> destination = body.text("destination");
+    Reply<std::string> user = body.text("username");
+    if (auto error = first_error(sources, destination, user)) return *error;
+    if (sources->empty()) return ConnectError{Code::invalid_argument, "source_paths must not be empty"};
+    if (destination->empty()) return ConnectError{Code::invalid_argument, "destination is required"};
+    return ComposeCall{std::move(*sources), std::move(*destination), std::move(*user)};
+}
+
 // Blocking.
-RestReply<std::string> compose(const Caller& caller, const std::vector<std::string>& sources,
-                               const std::string& destination, const files::Metadata& metadata) {
+RestReply<std::string> compose(const Caller& caller, const ComposeCall& call,
+                               const files::Metadata& metadata) {
     RestReply<User> user = rest_account(caller);
     if (!user) return user.error();
-    RestReply<std::string> target = rest_path(destination, *user, caller);
+    RestReply<std::string> target = rest_path(call.destination, *user, caller);
     if (!target) return target.error();
     std::vector<std::string> paths;
     std::vector<files::OpenedFile> parts;
-    for (const std::string& source : sources) {
+    for (const std::string& source : call.sources) {
         RestReply<std::string> path = rest_path(source, *user, caller);
         if (!path) return path.error();
         Result<files::OpenedFile> part = files::open_for_read(*path);
@@ -265,6 +281,21 @@ RestReply<std::string> compose(const Caller& caller, const std::vector<std::stri
     return uploaded_json(*target, !metadata.empty());
 }
 
+Task<RestReply<std::string>> receive_compose(net::Exchange& exchange, Context& context) {
+    Reply<std::unique_ptr<Message>> body = co_await read_message(exchange);
+    if (!body) co_return RestError{400, body.error().message};
+    Reply<ComposeCall> call = parse_compose(**body);
+    if (!call) co_return RestError{400, call.error().message};
+    RestReply<files::Metadata> metadata = request_metadata(exchange.request());
+    if (!metadata) co_return metadata.error();
+    Caller caller = rest_caller(exchange.request(), context.settings);
+    if (!call->user.empty()) caller.name = call->user;
+    auto job = [&] { return compose(caller, *call, *metadata); };
+    std::vector<std::string> paths = call->sources;
+    paths.push_back(call->destination);
+    co_return co_await context.file_pool.run_on(std::move(paths), job);
+}
+
 }  // namespace
 
 Task<> handle_upload(net::Exchange& exchange, Context& context) {
@@ -277,43 +308,7 @@ Task<> handle_upload(net::Exchange& exchange, Context& context) {
 }
 
 Task<> handle_compose(net::Exchange& exchange, Context& context) {
-    Reply<std::string> text = co_await read_whole_body(exchange);
-    Reply<std::unique_ptr<Message>> body = std::unique_ptr<Message>();
-    if (text) body = Message::parse(*text);
-    std::string wrong;
-    std::vector<std::string> sources;
-    std::string destination;
-    Caller caller = rest_caller(exchange.request(), context.settings);
-    if (!text || !body) {
-        wrong = !text ? text.error().message : body.error().message;
-    } else {
-        Reply<std::vector<std::string>> paths = (*body)->texts("sourcePaths");
-        Reply<std::string> target = (*body)->text("destination");
-        Reply<std::string> user = (*body)->text("username");
-        if (!paths || !target || !user) {
-            wrong = !paths ? paths.error().message : !target ? target.error().message : user.error().message;
-        } else {
-            sources = std::move(*paths);
-            destination = std::move(*target);
-            if (!user->empty()) caller.name = *user;
-        }
-    }
-    if (wrong.empty() && sources.empty()) wrong = "source_paths must not be empty";
-    if (wrong.empty() && destination.empty()) wrong = "destination is required";
-    if (!wrong.empty()) {
-        co_await respond_rest_error(exchange, 400, wrong);
-        co_return;
-    }
-    RestReply<files::Metadata> metadata = request_metadata(exchange.request());
-    RestReply<std::string> answer = RestError{};
-    if (metadata) {
-        auto job = [&] { return compose(caller, sources, destination, *metadata); };
-        std::vector<std::string> paths = sources;
-        paths.push_back(destination);
-        answer = co_await context.file_pool.run_on(std::move(paths), job);
-    } else {
-        answer = metadata.error();
-    }
+    RestReply<std::string> answer = co_await receive_compose(exchange, context);
     if (answer) {
         co_await respond_json(exchange, std::move(*answer));
     } else {
