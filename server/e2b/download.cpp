@@ -188,7 +188,8 @@ Task<> handle_download(net::Exchange& exchange, Context& context) {
     const std::string* accepted = request.header("accept-encoding");
     Coding coding = choose_coding(accepted);
     if (coding == Coding::none) {
-        co_await respond_rest_error(exchange, 406, "no acceptable encoding: there are identity and gzip");
+        const RestError refusal{406, "no acceptable encoding: there are identity and gzip"};
+        co_await respond_rest_error(exchange, refusal);
         co_return;
     }
     if (coding == Coding::gzip && wants_own_bytes(request) && accepts_encoding(accepted, "identity")) {
@@ -199,7 +200,7 @@ Task<> handle_download(net::Exchange& exchange, Context& context) {
     auto job = [&] { return open_file(caller, path); };
     RestReply<Opened> opened = co_await context.file_pool.run_on(path, job);
     if (!opened) {
-        co_await respond_rest_error(exchange, opened.error().status, opened.error().message);
+        co_await respond_rest_error(exchange, opened.error());
         co_return;
     }
     co_await send_file(exchange, context, *opened, coding == Coding::gzip);

@@ -26,10 +26,10 @@ void throw_exception_from_error(const RestError& error, const boost::source_loca
     throw_exception_from_error(plain, where);
 }
 
-Task<bool> respond_rest_error(net::Exchange& exchange, int status, std::string_view message) {
+Task<bool> respond_rest_error(net::Exchange& exchange, const RestError& error) {
     net::HeaderList headers(1, net::Header{"Cache-Control", "no-store"});
-    return exchange.respond(status, "application/json; charset=utf-8", rest_error_json(status, message),
-                            std::move(headers));
+    return exchange.respond(error.status, "application/json; charset=utf-8",
+                            rest_error_json(error.status, error.message), std::move(headers));
 }
 
 Task<bool> respond_json(net::Exchange& exchange, std::string body) {

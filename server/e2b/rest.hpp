@@ -10,11 +10,6 @@
 
 namespace sandbox::e2b {
 
-// {"message":…,"code":…} with that status.
-Task<bool> respond_rest_error(net::Exchange& exchange, int status, std::string_view message);
-// An answer that nobody may keep.
-Task<bool> respond_json(net::Exchange& exchange, std::string body);
-
 // An error with the status that tells it.
 struct RestError {
     int status = 500;
@@ -23,6 +18,11 @@ struct RestError {
 template <class T = void>
 using RestReply = boost::system::result<T, RestError>;
 [[noreturn]] void throw_exception_from_error(const RestError& error, const boost::source_location& where);
+
+// {"message":…,"code":…} with that status.
+Task<bool> respond_rest_error(net::Exchange& exchange, const RestError& error);
+// An answer that nobody may keep.
+Task<bool> respond_json(net::Exchange& exchange, std::string body);
 
 // The account of a request; 401 when there is none. Blocking.
 RestReply<User> rest_account(const Caller& caller);

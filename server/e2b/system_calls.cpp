@@ -198,7 +198,7 @@ Task<> handle_envs(net::Exchange& exchange, Context& context) {
 Task<> handle_init(net::Exchange& exchange, Context& context) {
     RestReply<> initialised = co_await initialise(exchange, context);
     if (!initialised) {
-        co_await respond_rest_error(exchange, initialised.error().status, initialised.error().message);
+        co_await respond_rest_error(exchange, initialised.error());
         co_return;
     }
     net::HeaderList headers(1, net::Header{"X-Envd-Version", kEnvdVersion});

@@ -303,7 +303,7 @@ Task<> handle_upload(net::Exchange& exchange, Context& context) {
     if (answer) {
         co_await exchange.respond(200, "application/json", std::move(*answer));
     } else {
-        co_await respond_rest_error(exchange, answer.error().status, answer.error().message);
+        co_await respond_rest_error(exchange, answer.error());
     }
 }
 
@@ -312,7 +312,7 @@ Task<> handle_compose(net::Exchange& exchange, Context& context) {
     if (answer) {
         co_await respond_json(exchange, std::move(*answer));
     } else {
-        co_await respond_rest_error(exchange, answer.error().status, answer.error().message);
+        co_await respond_rest_error(exchange, answer.error());
     }
 }
 
