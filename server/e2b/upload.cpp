@@ -121,6 +121,8 @@ Task<RestReply<>> receive_raw(Upload& upload, DecodedBody& body) {
     co_return co_await store(upload, *upload.path, *content);
 }
 
+// A file takes its place when its part ends, so that one part is held at a time, however many there are. The
+// paths of later parts are not known by then: an error, a path that comes twice too, leaves what came before.
 Task<RestReply<>> receive_parts(Upload& upload, DecodedBody& body, std::string boundary) {
     using Event = MultipartReader::Event;
     MultipartReader reader(boundary);
