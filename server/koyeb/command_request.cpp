@@ -1,6 +1,9 @@
 #include "koyeb/command_request.hpp"
 
 #include <cmath>
+#include <new>
+
+#include "base/log.hpp"
 
 namespace sandbox::koyeb {
 namespace {
@@ -75,8 +78,14 @@ Result<> fill_open_stdin(const JsonFields& fields, InputForm form, CommandReques
 
 Task<> feed_stdin(std::shared_ptr<Command> command, std::unique_ptr<Spool> bytes) {
     std::uint64_t done = 0;
-    (void)co_await command->write_stdin(*bytes, done);  // A command need not read all that it is given.
-    command->close_stdin();
+    try {
+        (void)co_await command->write_stdin(*bytes, done);  // A command need not read all that it is given.
+        command->close_stdin();
+    } catch (const std::bad_alloc& error) {  // It must not take a part for all of it.
+        log::error("input of a command lost, which is ended",
+                   {{"pid", command->pid()}, {"error", error.what()}});
+        command->start_terminating(Milliseconds(0));
+    }
 }
 
 }  // namespace

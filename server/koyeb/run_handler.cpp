@@ -1,6 +1,7 @@
 // POST /run: a command, its whole output, and its end, in one answer.
 
 #include <boost/asio/post.hpp>
+#include <exception>
 #include <functional>
 #include <utility>
 
@@ -41,11 +42,16 @@ class Answer {
     void begin_early() {
         early_ = true;
         alive_ = false;
-        spawn_task(loop_, "early answer", send_early(), [this] {
-            if (!alive_) sink_.drop();
-            early_done_ = true;
-            finished_.notify();
-        });
+        try {
+            spawn_task(loop_, "early answer", send_early(), [this] {
+                if (!alive_) sink_.drop();
+                early_done_ = true;
+                finished_.notify();
+            });
+        } catch (...) {
+            early_done_ = true;  // Nobody is to wait for it.
+            throw;
+        }
     }
     // After the command's end. False: the peer is gone, or the answer was cut.
     Task<bool> stdout_sent() {
@@ -160,6 +166,34 @@ std::optional<std::string> failure_of(const CommandEnd& end, pid_t pid) {
     return std::nullopt;
 }
 
+// From the command's start to the answer's end.
+Task<> await_end(net::Exchange& exchange, Context& context, std::shared_ptr<Command> command,
+                 CommandRequest& request, RunSink& sink, Answer& answer) {
+    start_feeding(context, command, request);
+    if (!request.keep_on_disconnect) {
+        exchange.watch_disconnect(
+            [command, &context] { command->start_terminating(context.commands.kill_grace); });
+    }
+    CommandEnd end;
+    if (request.keepalive.count() > 0) {
+        end = co_await wait_audibly(exchange, context.loop, command, request.keepalive);
+    } else {
+        end = co_await command->wait(EndRule::exit_and_drain);
+    }
+    co_await command->detach_sink();
+    end.output_lost = command->output_lost();
+    sink.end();
+    if (!co_await answer.stdout_sent()) co_return;
+    const std::optional<std::string> failure = failure_of(end, command->pid());
+    if (!failure) {
+        co_await answer.finish(std::move(end));
+    } else if (exchange.answered()) {
+        exchange.abort();  // It is too late for another status.
+    } else {
+        co_await net::respond_error(exchange, 500, *failure);
+    }
+}
+
 }  // namespace
 
 Task<> handle_run(net::Exchange& exchange, Context& context) {
@@ -186,29 +220,20 @@ Task<> handle_run(net::Exchange& exchange, Context& context) {
         co_return;
     }
     const std::shared_ptr<Command>& command = *started;
-    start_feeding(context, command, *request);
-    if (!request->keep_on_disconnect) {
-        exchange.watch_disconnect(
-            [command, &context] { command->start_terminating(context.commands.kill_grace); });
+    std::exception_ptr failure;
+    try {
+        co_await await_end(exchange, context, command, *request, *sink, answer);
+    } catch (...) {
+        failure = std::current_exception();
     }
-    CommandEnd end;
-    if (request->keepalive.count() > 0) {
-        end = co_await wait_audibly(exchange, context.loop, command, request->keepalive);
-    } else {
-        end = co_await command->wait(EndRule::exit_and_drain);
-    }
+    if (!failure) co_return;
+    // Out of memory. The command may be writing to the sink, and an early answer may be on its way.
+    if (exchange.answered()) exchange.abort();
+    command->start_terminating(Milliseconds(0));
     co_await command->detach_sink();
-    end.output_lost = command->output_lost();
     sink->end();
-    if (!co_await answer.stdout_sent()) co_return;
-    const std::optional<std::string> failure = failure_of(end, command->pid());
-    if (!failure) {
-        co_await answer.finish(std::move(end));
-    } else if (exchange.answered()) {
-        exchange.abort();  // It is too late for another status.
-    } else {
-        co_await net::respond_error(exchange, 500, *failure);
-    }
+    (void)co_await answer.stdout_sent();
+    std::rethrow_exception(failure);
 }
 
 }  // namespace sandbox::koyeb

@@ -2,6 +2,8 @@
 
 #include <signal.h>
 
+#include <exception>
+
 #include "base/uuid.hpp"
 #include "koyeb/command_request.hpp"
 #include "koyeb/handlers.hpp"
@@ -67,6 +69,43 @@ Task<> hang_up(std::shared_ptr<Command> command, Milliseconds grace) {
     command->start_terminating(grace);
 }
 
+// From the command's start to the last event.
+Task<> stream(net::Exchange& exchange, Context& context, std::shared_ptr<Command> command,
+              CommandRequest& request, SseWriter& writer, SseSink& sink) {
+    start_feeding(context, command, request);
+    std::optional<StreamedEntry> entry;
+    if (request.open_stdin) {
+        entry.emplace(context, command);
+        append_start_event(writer.buffer(), entry->id(), command->pid());
+    }
+    if (!request.keep_on_disconnect) {
+        exchange.watch_disconnect([command, &context] {
+            if (!command->has_pty()) return command->start_terminating(context.commands.kill_grace);
+            spawn_task(context.loop, "hang-up", hang_up(command, context.commands.kill_grace));
+        });
+    }
+    co_await writer.begin();
+    if (entry) co_await writer.flush();
+    command->attach_sink(sink.shared_from_this());
+    writer.keep_alive(request.keepalive);
+    CommandEnd end = co_await command->wait(EndRule::exit_and_drain);
+    co_await command->detach_sink();
+    end.output_lost = command->output_lost();
+    sink.stop();
+    if (end.output_lost) {
+        exchange.abort();  // The last event may be half an event.
+        co_await writer.finish();
+        co_return;
+    }
+    sink.finish();
+    if (end.survives) {
+        append_error_event(writer.buffer(), survives_message(command->pid()));
+    } else {
+        append_complete_event(writer.buffer(), end, request.stats);
+    }
+    co_await writer.finish();
+}
+
 }  // namespace
 
 Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
@@ -89,38 +128,20 @@ Task<> handle_run_streaming(net::Exchange& exchange, Context& context) {
         co_return;
     }
     const std::shared_ptr<Command>& command = *started;
-    start_feeding(context, command, *request);
-    std::optional<StreamedEntry> entry;
-    if (request->open_stdin) {
-        entry.emplace(context, command);
-        append_start_event(writer.buffer(), entry->id(), command->pid());
+    std::exception_ptr failure;
+    try {
+        co_await stream(exchange, context, command, *request, writer, *sink);
+    } catch (...) {
+        failure = std::current_exception();
     }
-    if (!request->keep_on_disconnect) {
-        exchange.watch_disconnect([command, &context] {
-            if (!command->has_pty()) return command->start_terminating(context.commands.kill_grace);
-            spawn_task(context.loop, "hang-up", hang_up(command, context.commands.kill_grace));
-        });
-    }
-    co_await writer.begin();
-    if (entry) co_await writer.flush();
-    command->attach_sink(sink);
-    writer.keep_alive(request->keepalive);
-    CommandEnd end = co_await command->wait(EndRule::exit_and_drain);
+    if (!failure) co_return;
+    // Out of memory. The sink, which the command may be writing to, uses the writer.
+    const bool begun = exchange.answered();
+    if (begun) exchange.abort();
+    command->start_terminating(Milliseconds(0));
     co_await command->detach_sink();
-    end.output_lost = command->output_lost();
-    sink->stop();
-    if (end.output_lost) {
-        exchange.abort();  // The last event may be half an event.
-        co_await writer.finish();
-        co_return;
-    }
-    sink->finish();
-    if (end.survives) {
-        append_error_event(writer.buffer(), survives_message(command->pid()));
-    } else {
-        append_complete_event(writer.buffer(), end, request->stats);
-    }
-    co_await writer.finish();
+    if (begun) co_await writer.finish();
+    std::rethrow_exception(failure);
 }
 
 }  // namespace sandbox::koyeb

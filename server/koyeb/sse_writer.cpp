@@ -1,5 +1,7 @@
 #include "koyeb/sse_writer.hpp"
 
+#include <new>
+
 #include "base/base64.hpp"
 #include "base/json_escape.hpp"
 #include "base/on_exit.hpp"
@@ -87,11 +89,17 @@ Task<bool> SseWriter::finish() {
 }
 
 void SseWriter::flush_later() {
-    ++flushing_later_;
-    spawn_task(loop_, "flush", flush_task(*this), [this] {
+    auto flushed = [this] {
         --flushing_later_;
         written_.notify();
-    });
+    };
+    ++flushing_later_;
+    try {
+        spawn_task(loop_, "flush", flush_task(*this), flushed);
+    } catch (...) {
+        flushed();
+        throw;
+    }
 }
 
 void SseWriter::keep_alive(std::chrono::milliseconds period) {
@@ -139,10 +147,14 @@ Task<> SseSink::on_end(StreamId stream) {
 void SseSink::flush_held() {
     flush_armed_ = false;
     std::string& out = writer_.buffer();
-    for (StreamId stream : kStreams) {
-        splitter(stream).flush([&](const LinePiece& piece) { append_output_event(out, stream, piece); });
+    try {
+        for (StreamId stream : kStreams) {
+            splitter(stream).flush([&](const LinePiece& piece) { append_output_event(out, stream, piece); });
+        }
+        if (!out.empty()) writer_.flush_later();
+    } catch (const std::bad_alloc&) {
+        writer_.cut();
     }
-    if (!out.empty()) writer_.flush_later();
 }
 
 void SseSink::finish() {

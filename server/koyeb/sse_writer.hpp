@@ -31,6 +31,8 @@ class SseWriter {
     Task<bool> flush();
     // flush() without waiting for it.
     void flush_later();
+    // Ends the connection: what is in buffer() is not whole.
+    void cut() { exchange_.abort(); }
     // flush() and the end of the answer. Must be awaited before the writer is destroyed.
     Task<bool> finish();
 

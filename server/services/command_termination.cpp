@@ -127,7 +127,8 @@ Task<KillOutcome> Command::terminate(Milliseconds grace) {
 Task<Result<>> Command::signal(int number, bool tree) {
     auto self = shared_from_this();
     Impl& impl = *impl_;
-    if (number > 0 && number <= 64) impl.signals_sent |= std::uint64_t{1} << static_cast<unsigned>(number - 1);
+    if (number > 0 && number <= 64)
+        impl.signals_sent |= std::uint64_t{1} << static_cast<unsigned>(number - 1);
     if (!tree) {
         if (has_ended()) co_return Error{Errc::failed_precondition, "process is not running", ESRCH};
         if (::kill(impl.tree.leader, number) != 0) co_return sys_error("signal", errno);
