@@ -71,7 +71,7 @@ class Stage {
 
     e2e::Daemon& daemon_;
     const int envd_port_;
-    e2e::TempDir directory_;
+    e2e::Folder directory_;
     Listener target_;            // of the forwarder
     Process running_;            // lives all the time; writes what it reads into a file
     Process ended_;              // has written three lines

@@ -114,7 +114,7 @@ class SdkCutTest : public testing::Test {
     }
 
     e2e::Daemon daemon_{{{"SANDBOX_SECRET", "s"}}};
-    e2e::TempDir directory_;
+    e2e::Folder directory_;
     Gate gate_{daemon_.port()};
     sdk::ConnectionInfo info_;
     std::size_t cuts_ = 0;

@@ -67,7 +67,7 @@ Awaitable<> one_whole_client(AsyncSandbox sandbox, std::string dir, int number, 
 }
 
 TEST(Async, SixtyFourClientsAtOnceEachWithEverything) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     asio::io_context context(1);
     int right = 0;
     for (int i = 0; i < 64; ++i) {

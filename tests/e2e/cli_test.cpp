@@ -96,7 +96,7 @@ TEST(Cli, WrongUsageIsToldInOneForm) {
 }
 
 TEST(Cli, Files) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     EXPECT_EQ(cli({"mkdir", dir / "a", dir / "b"}).code, 0);
     EXPECT_EQ(cli({"mkdir", dir / "a"}).code, 1);
     EXPECT_EQ(cli({"mkdir", "-p", dir / "a", dir / "x/y/z"}).code, 0);
@@ -124,8 +124,8 @@ TEST(Cli, Files) {
 }
 
 TEST(Cli, CopiesFilesAndDirectories) {
-    const e2e::TempDir local;
-    const e2e::TempDir remote;
+    const e2e::Folder local;
+    const e2e::Folder remote;
     std::filesystem::create_directories(local / "tree/sub/deep");
     const std::string bytes = e2e::random_bytes(5'000'000);
     std::ofstream(local / "tree/sub/deep/big", std::ios::binary) << bytes;
@@ -154,8 +154,8 @@ TEST(Cli, CopiesFilesAndDirectories) {
 
 // JSON has no way to tell such a name back: the rest is copied all the same.
 TEST(Cli, ANameThatIsNoUtf8IsSkipped) {
-    const e2e::TempDir local;
-    const e2e::TempDir remote;
+    const e2e::Folder local;
+    const e2e::Folder remote;
     for (const char* name : {"a", "bad\xff", "z"}) std::ofstream(remote / name) << name;
     const Ran ran = cli({"cp", ":" + remote.path(), local / "copy"});
     EXPECT_EQ(ran.code, 1);
@@ -165,7 +165,7 @@ TEST(Cli, ANameThatIsNoUtf8IsSkipped) {
 }
 
 TEST(Cli, ADownloadThatIsEndedLeavesNothing) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     const Ran ran =
         e2e::run_program({"timeout", "-s", "TERM", "0.5", SANDBOX_CLI, "cp", ":/dev/zero", dir / "zero"},
                          daemon().client_variables());
@@ -175,7 +175,7 @@ TEST(Cli, ADownloadThatIsEndedLeavesNothing) {
 
 // A hundred times what is held in memory at a time, there and back.
 TEST(Cli, CopiesLargeFilesInConstantMemory) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     constexpr std::size_t kPiece = 4'000'000;
     const std::string piece = e2e::random_bytes(kPiece);
     {
@@ -196,7 +196,7 @@ TEST(Cli, CopiesLargeFilesInConstantMemory) {
 }
 
 TEST(Cli, AProgressBarOnATerminalAlone) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     std::ofstream(dir / "big") << std::string(9'000'000, 'x');
     EXPECT_EQ(cli({"cp", dir / "big", ":" + dir / "copy"}).err, "");
     // script(1) gives the command line a terminal.
@@ -251,7 +251,7 @@ TEST(Cli, PortsAndHealth) {
 }
 
 TEST(Cli, OptionsOfAllCommandsStandAnywhere) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     EXPECT_EQ(cli({"ls", dir.path(), "--json"}).out, "[]\n");
     EXPECT_EQ(cli({"ps", "-a", "--secret", "wrong"}).err, "sandbox: Unauthorized\n");
     EXPECT_EQ(cli({"exec", "--secret", "wrong", "--", "true"}).err, "sandbox: Unauthorized\n");
@@ -283,7 +283,7 @@ TEST(Examples, EachOfThemRuns) {
         {"12_async", ": done\n"},
         {"13_input_and_terminal", "1\n21\n321\n30 100\n40 120\ntyped\nexit code 0\n"},
         {"14_watch", "created build\ncreated build/result\n"}};
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     std::size_t found = 0;
     for (const auto& entry : std::filesystem::directory_iterator(SANDBOX_EXAMPLE_DIR))
         if (entry.path().filename().string().starts_with("example_")) ++found;

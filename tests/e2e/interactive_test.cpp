@@ -163,7 +163,7 @@ Awaitable<> see_changes(AsyncSandbox sandbox, std::string dir, std::vector<std::
 }
 
 TEST(Watch, TellsChangesBelow) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     asio::io_context context(1);
     std::vector<std::string> seen;
     asio::co_spawn(
@@ -177,7 +177,7 @@ TEST(Watch, TellsChangesBelow) {
 }
 
 TEST(Watch, BlockingAndErrors) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     Filesystem fs = e2e::connect().filesystem();
     const std::size_t before = daemon().descriptors();
     {
@@ -197,7 +197,7 @@ TEST(Watch, BlockingAndErrors) {
 TEST(Watch, ARelativePathIsTheDaemonsAsEverywhere) {
     Filesystem fs = e2e::connect().filesystem();
     const std::string here = std::filesystem::current_path().string();  // the daemon has ours
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     const std::string path = std::filesystem::relative(dir.path(), here).string();
     Watch watch = fs.watch(path);
     fs.write_file(path + "/a", "x");
@@ -240,7 +240,7 @@ TEST(CliInput, ACommandThatReadsNothingOrStopsReadingHoldsNothingUp) {
 }
 
 TEST(CliInput, AFileAsInput) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     const std::string bytes = e2e::random_bytes(700'000);
     std::ofstream(dir / "in", std::ios::binary) << bytes;
     const std::string line = std::string(SANDBOX_CLI) + " exec -i -- cat < " + dir / "in";
@@ -354,7 +354,7 @@ TEST(CliShell, NeedsATerminal) {
 }
 
 TEST(CliWatch, PrintsChanges) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     std::filesystem::create_directory(dir / "sub");
     for (const bool json : {false, true}) {
         std::vector<std::string> words = cli({"watch", "-r", dir.path()});

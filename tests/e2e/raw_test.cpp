@@ -200,7 +200,7 @@ TEST(Raw, BadInputOnTheEnvdCalls) {
 
 // Cuts uploads at every stage, and streams that were silent or busy; nothing may stay, and no half of a file.
 TEST(Raw, DisconnectsDuringTransfersAndStreams) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     healthy();
     const std::size_t before = daemon().descriptors();
     const std::string content(5000, 'x');
@@ -253,7 +253,7 @@ TEST(Raw, DisconnectsDuringTransfersAndStreams) {
 
 TEST(OtherClients, CurlAgrees) {
     if (!e2e::has_program("curl")) GTEST_SKIP() << "curl is not installed";
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     const auto curl = [](const std::string& path, const std::string& body) {
         return e2e::run_program({"curl", "-sS", "-H", "Authorization: Bearer s3cret", "--data-binary", "@-",
                                  daemon().url() + path},

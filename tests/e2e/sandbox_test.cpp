@@ -155,7 +155,7 @@ TEST(Exec, SixtyFourClientsAtOnce) {
 }
 
 TEST(Files, EveryOperation) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     Filesystem fs = e2e::connect().filesystem();
     fs.write_file(dir / "a", "text\n");
     EXPECT_EQ(fs.read_file(dir / "a").content, "text\n");
@@ -199,7 +199,7 @@ TEST(Files, EveryOperation) {
 }
 
 TEST(Files, Stat) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     Filesystem fs = e2e::connect().filesystem();
     WriteOptions options;
     options.mode = 0750;
@@ -220,7 +220,7 @@ TEST(Files, Stat) {
 }
 
 TEST(Files, Handles) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     Filesystem fs = e2e::connect().filesystem();
     FileHandle writer = fs.open(dir / "h", "w");
     writer.write("one ");
@@ -240,7 +240,7 @@ TEST(Files, Handles) {
 }
 
 TEST(Files, LargeTransfers) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     Filesystem fs = e2e::connect().filesystem();
     const std::size_t size = (std::size_t{16} << 20U) + 12345;
     const std::string bytes = e2e::random_bytes(size);
@@ -385,7 +385,7 @@ TEST(Secret, WrongAndRouted) {
 }
 
 TEST(Secret, APoolSecretOutlivesARestart) {
-    const e2e::TempDir dir;
+    const e2e::Folder dir;
     const e2e::Variables variables = {{"SANDBOX_AUTH_MODE", "pool"},
                                       {"SANDBOX_SECRET_PATH", dir / "pool/secret"}};
     {

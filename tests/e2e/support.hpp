@@ -15,24 +15,13 @@
 #include <vector>
 
 #include "program.hpp"
+#include "support/folder.hpp"
 
 namespace e2e {
 
 using Clock = std::chrono::steady_clock;
 
-// A directory that is gone with this object.
-class TempDir {
-  public:
-    TempDir();
-    ~TempDir();
-    TempDir(const TempDir&) = delete;
-    TempDir& operator=(const TempDir&) = delete;
-    const std::string& path() const { return path_; }
-    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
-  private:
-    std::string path_;
-};
+using sandbox::test::Folder;
 
 // Asks again, every 5 ms, until the answer is yes; false after ten seconds.
 bool eventually(const std::function<bool()>& condition);
@@ -68,7 +57,6 @@ class Daemon {
     int port_ = 0;
     int proxy_port_ = 0;
     std::string mark_;
-    TempDir directory_;
     struct Log;
     std::shared_ptr<Log> log_;
     std::thread reader_;

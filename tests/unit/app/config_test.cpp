@@ -1,11 +1,12 @@
 #include "app/config.hpp"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <map>
+
+#include "support/folder.hpp"
 
 namespace sandbox {
 namespace {
@@ -99,19 +100,15 @@ TEST(Config, ModesAndSecrets) {
 }
 
 TEST(Config, ASecretFromAFile) {
-    char name[] = "/tmp/config-test-XXXXXX";
-    int fd = ::mkstemp(name);
-    ASSERT_GE(fd, 0);
-    ::close(fd);
-    EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", name}}),
-              "secret file \"" + std::string(name) + "\" is empty");
+    test::Folder folder;
+    const std::string name = folder.file("secret", "", 0600);
+    EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", name}}), "secret file \"" + name + "\" is empty");
     std::ofstream(name) << " from a file \n";
     EXPECT_EQ(config_of({}, {{"SANDBOX_SECRET_FILE", name}}).secret, "from a file");
     EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", name}, {"SANDBOX_AUTH_MODE", "pool"}}),
               "SANDBOX_SECRET cannot be set when SANDBOX_AUTH_MODE=pool");
-    ::unlink(name);
-    EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", name}}),
-              "cannot read secret file \"" + std::string(name) + "\"");
+    std::filesystem::remove(name);
+    EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", name}}), "cannot read secret file \"" + name + "\"");
     EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", "/tmp"}}), "cannot read secret file \"/tmp\"");
     EXPECT_EQ(error_of({}, {{"SANDBOX_SECRET_FILE", "/dev/zero"}}),
               "secret file \"/dev/zero\" is larger than 64 KiB");

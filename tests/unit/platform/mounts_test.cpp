@@ -5,10 +5,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "support/folder.hpp"
 
 namespace sandbox {
 namespace {
@@ -30,14 +31,10 @@ class MountsTest : public testing::Test {
         EXPECT_TRUE(mounts_.walk(path, enter));
         return entered;
     }
-    MountsTest() {
-        char name[] = "/tmp/mounts-test-XXXXXX";
-        dir_ = ::mkdtemp(name);
-    }
-    ~MountsTest() override { std::filesystem::remove_all(dir_); }
 
     Mounts mounts_;
-    std::string dir_;
+    test::Folder folder_;
+    const std::string& dir_ = folder_.path();
 };
 
 TEST_F(MountsTest, TheFileSystemsOfAPathInOrder) {

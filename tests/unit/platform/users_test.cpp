@@ -2,12 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
+#include "support/folder.hpp"
 
 namespace sandbox {
 namespace {
@@ -16,19 +13,12 @@ using testing::ElementsAre;
 
 class UsersTest : public testing::Test {
   protected:
-    UsersTest() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "users_test.XXXXXX").string();
-        dir_ = ::mkdtemp(pattern.data());
-    }
-    ~UsersTest() override { std::filesystem::remove_all(dir_); }
-
     std::string file(const std::string& name, const std::string& text) {
-        std::ofstream(dir_ + "/" + name) << text;
-        return dir_ + "/" + name;
+        return folder_.file(name, text, 0644);
     }
-    std::string missing() const { return dir_ + "/missing"; }
+    std::string missing() const { return folder_ / "missing"; }
 
-    std::string dir_;
+    test::Folder folder_;
 };
 
 constexpr const char* kPasswd =
@@ -119,7 +109,7 @@ TEST_F(UsersTest, MissingFilesLeaveRootAndNumbers) {
 }
 
 TEST_F(UsersTest, AFifoInPlaceOfTheFileDoesNotBlock) {
-    std::string fifo = dir_ + "/fifo";
+    std::string fifo = folder_ / "fifo";
     ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
     EXPECT_FALSE(Accounts::load(fifo, fifo).find_user("user"));
 }

@@ -1,7 +1,6 @@
 // Raw transfers, watches and input against a server that breaks off, refuses, and cuts where it likes.
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -9,6 +8,7 @@
 
 #include "fake_server.hpp"
 #include "koyeb/sandbox/sandbox.hpp"
+#include "support/folder.hpp"
 
 namespace koyeb::sandbox {
 namespace {
@@ -19,16 +19,8 @@ using fake::Server;
 
 class TempFile {
   public:
-    explicit TempFile(const std::string& content) {
-        std::string pattern = testing::TempDir() + "sandbox-transfer-XXXXXX";
-        EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-        directory_ = pattern;
-        std::ofstream(path(), std::ios::binary) << content;
-    }
-    ~TempFile() { std::filesystem::remove_all(directory_); }
-    TempFile(const TempFile&) = delete;
-    TempFile& operator=(const TempFile&) = delete;
-    std::string path() const { return directory_ + "/file"; }
+    explicit TempFile(const std::string& content) { std::ofstream(path(), std::ios::binary) << content; }
+    std::string path() const { return folder_ / "file"; }
     std::string content() const {
         std::ifstream file(path(), std::ios::binary);
         std::ostringstream content;
@@ -36,12 +28,12 @@ class TempFile {
         return content.str();
     }
     std::size_t neighbours() const {
-        const auto all = std::filesystem::directory_iterator(directory_);
+        const auto all = std::filesystem::directory_iterator(folder_.path());
         return static_cast<std::size_t>(std::distance(begin(all), end(all)));
     }
 
   private:
-    std::string directory_;
+    ::sandbox::test::Folder folder_;
 };
 
 std::string pattern(std::size_t size) {

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <vector>
 
+#include "support/folder.hpp"
 #include "support/loop_fixture.hpp"
 
 namespace sandbox {
@@ -14,19 +15,12 @@ namespace {
 
 class AuthTest : public test::LoopTest {
   protected:
-    AuthTest() {
-        char name[] = "/tmp/auth-test-XXXXXX";
-        folder_ = ::mkdtemp(name);
-        path_ = folder_ + "/a/b/secret";
-    }
-    ~AuthTest() override { std::filesystem::remove_all(folder_); }
-
     std::string stored() const {
         std::ifstream file(path_);
         return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     }
     void store(const std::string& text) const {
-        std::filesystem::create_directories(folder_ + "/a/b");
+        std::filesystem::create_directories(folder_ / "a/b");
         std::ofstream(path_) << text;
     }
     std::unique_ptr<Auth> pool_mode() {
@@ -36,8 +30,8 @@ class AuthTest : public test::LoopTest {
     }
 
     BlockingPool pool_{loop_, "pool", 1, 4};
-    std::string folder_;
-    std::string path_;
+    test::Folder folder_;
+    const std::string path_ = folder_ / "a/b/secret";
 };
 
 TEST_F(AuthTest, AStaticSecretAndNothingElse) {
@@ -64,7 +58,7 @@ TEST_F(AuthTest, TheFirstTokenClaimsTheSandboxForGood) {
     struct stat info {};
     ASSERT_EQ(::stat(path_.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 07777, 0600U);
-    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_ + "/a/b"), {}), 1)
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_ / "a/b"), {}), 1)
         << "no staged file is left";
     auto restarted = pool_mode();
     EXPECT_EQ(run(restarted->check("second")), AuthVerdict::denied);
@@ -98,8 +92,8 @@ TEST_F(AuthTest, ARaceOfFirstClaimsHasOneWinner) {
 TEST_F(AuthTest, AClaimThatCannotBeStoredClaimsNothing) {
     auto auth = pool_mode();
     ASSERT_TRUE(auth);
-    std::filesystem::remove_all(folder_ + "/a");
-    std::ofstream(folder_ + "/a") << "in the way";
+    std::filesystem::remove_all(folder_ / "a");
+    std::ofstream(folder_ / "a") << "in the way";
     std::vector<std::optional<AuthVerdict>> verdicts(3);
     for (std::size_t i = 0; i < verdicts.size(); ++i) {
         spawn_task(loop_, "claim", check(*auth, "token-" + std::to_string(i), verdicts[i]));
@@ -108,7 +102,7 @@ TEST_F(AuthTest, AClaimThatCannotBeStoredClaimsNothing) {
         drive_until([&] { return verdict.has_value(); });
         EXPECT_EQ(*verdict, AuthVerdict::claim_failed);
     }
-    std::filesystem::remove(folder_ + "/a");
+    std::filesystem::remove(folder_ / "a");
     EXPECT_EQ(run(auth->check("late")), AuthVerdict::allowed);
     EXPECT_EQ(run(auth->check("token-0")), AuthVerdict::denied);
     EXPECT_EQ(stored(), "late");

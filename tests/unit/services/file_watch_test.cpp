@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "support/folder.hpp"
 #include "support/loop_fixture.hpp"
 
 namespace sandbox {
@@ -21,12 +22,6 @@ using std::chrono::milliseconds;
 
 class FileWatchTest : public test::LoopTest {
   protected:
-    FileWatchTest() {
-        std::string name = (fs::temp_directory_path() / "file-watch-XXXXXX").string();
-        dir_ = ::mkdtemp(name.data());
-    }
-    ~FileWatchTest() override { fs::remove_all(dir_); }
-
     std::unique_ptr<FileWatch> start(bool recursive = false, bool entries = false) {
         WatchOptions options;
         options.recursive = recursive;
@@ -52,7 +47,8 @@ class FileWatchTest : public test::LoopTest {
         return kNames[static_cast<std::size_t>(change.kind)] + change.name;
     }
 
-    std::string dir_;
+    test::Folder folder_;
+    const std::string& dir_ = folder_.path();
     BlockingPool pool_{loop_, "test", 1, 4};
     FileWatcher watcher_{loop_, pool_};
     std::vector<std::string> told_;

@@ -9,7 +9,6 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,6 +31,7 @@
 #include <vector>
 
 #include "services/filesystem.hpp"
+#include "support/folder.hpp"
 
 namespace sandbox::files {
 
@@ -53,13 +53,8 @@ class FailingSource final : public ByteSource {
 
 class FilesystemTest : public testing::Test {
   protected:
-    FilesystemTest() : FilesystemTest(std::filesystem::temp_directory_path().string()) {}
-    explicit FilesystemTest(const std::string& where) {
-        std::string pattern = where + "/filesystem_test.XXXXXX";
-        root_ = ::mkdtemp(pattern.data());
-        ::chmod(root_.c_str(), 0755);
-        descriptors_before_ = descriptors();
-    }
+    explicit FilesystemTest(const std::string& where = "/tmp")
+        : folder_(where), descriptors_before_(descriptors()) {}
     ~FilesystemTest() override {
         EXPECT_EQ(descriptors(), descriptors_before_);
         // Not by std::filesystem, which recurses.
@@ -191,16 +186,15 @@ class FilesystemTest : public testing::Test {
         return possible;
     }
 
-    std::string root_;
-    std::size_t descriptors_before_ = 0;
+    sandbox::test::Folder folder_;
+    const std::string& root_ = folder_.path();
+    std::size_t descriptors_before_;
 };
 
 // For trees that a disk with a journal takes minutes for: in memory where that is to be had.
 class BigTreeTest : public FilesystemTest {
   protected:
-    BigTreeTest()
-        : FilesystemTest(::access("/dev/shm", W_OK) == 0 ? std::string("/dev/shm")
-                                                         : std::filesystem::temp_directory_path().string()) {}
+    BigTreeTest() : FilesystemTest(::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") {}
 
     // `depth` directories each in the one before, with a file in every one.
     void make_deep(const std::string& name, int depth) const {

@@ -1,6 +1,5 @@
 // The half of the fixture that needs the event loop, apart from the tests because it takes long to compile.
 #include <fcntl.h>
-#include <stdlib.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -12,6 +11,7 @@
 #include "platform/event.hpp"
 #include "platform/listen.hpp"
 #include "support/census.hpp"
+#include "support/folder.hpp"
 #include "unit/net/http_server_fixture.hpp"
 
 namespace sandbox::net::test {
@@ -109,14 +109,13 @@ struct HttpServerTest::Server {
         co_await exchange.respond(200, "text/plain", std::string("waited"));
     }
     Task<> file(Exchange& exchange) {
-        char name[] = "/tmp/http-server-test-XXXXXX";
-        UniqueFd fd(::mkostemp(name, O_CLOEXEC));
-        ::unlink(name);
         std::string line(1000, 'x');
         line.back() = '\n';
-        for (int i = 0; i < 1000; ++i) {
-            if (::write(fd.get(), line.data(), line.size()) != 1000) throw std::runtime_error("write");
-        }
+        std::string lines;
+        for (int i = 0; i < 1000; ++i) lines += line;
+        sandbox::test::Folder folder;
+        const std::string path = folder.file("lines", lines, 0600);
+        UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
         std::uint64_t length = 999'997;
         if (exchange.request().raw_query == "more") length += 100;
         HeaderList headers;
