@@ -218,8 +218,8 @@ describe('processes', () => {
     });
     test('List: what runs, also what the other dialect has started and what is as large as can be', async () => {
         const shell = await d.start('exec sleep 100', { tag: 'of-koyeb' });
-        const args = ['-c', `sleep 100 & exit 0 #${'x'.repeat(20_000)}`];
-        const { selector } = await started({ process: { cmd: '/bin/bash', args, envs: { A: 'b' } }, stdin: false });
+        const args = ['-c', `sleep 100 & echo $!; exit 0 #${'x'.repeat(20_000)}`];
+        const { process: held, selector } = await started({ process: { cmd: '/bin/bash', args, envs: { A: 'b' } }, stdin: false });
         await eventually(() => !isAlive(selector.pid), 'the end of the leader');
         const { status, json } = await call('List', {});
         assert.equal(status, 200);
@@ -230,7 +230,8 @@ describe('processes', () => {
         await fails(call('SendSignal', { process: { tag: '' }, signal: 'SIGNAL_SIGKILL' }), 404, 'not_found', 'process with tag  not found');
         await call('SendSignal', { process: { tag: 'of-koyeb' }, signal: 'SIGNAL_SIGKILL' });
         assert.equal((await d.ended(shell.id)).status, 'killed');
-        for (const left of d.survivors()) process.kill(left, 'SIGKILL');
+        process.kill(Number(output(held.events)), 'SIGKILL');
+        await eventually(() => held.ended, 'the end of its output');
     });
     test('stdin that was never there, is closed, or is a terminal', async () => {
         const { process, selector } = await started({ ...start('cat; exec sleep 1000'), stdin: true });

@@ -44,7 +44,7 @@ async function kill({ api, counters }, rng) {
     expect(answer.json, { success: true, message }, 'answer of the kill');
     await api.get(`/process_logs_streaming?id=${id}`); // to its end
     const { json } = await api.get(`/get_process?id=${id}`);
-    const wanted = signalled ? ['failed', 137, 'SIGKILL'] : ['killed', 143, 'SIGTERM'];
+    const wanted = signalled ? ['killed', 137, 'SIGKILL'] : ['killed', 143, 'SIGTERM'];
     expect([json.status, json.exit_code, json.signal], wanted, 'end by kill');
     if (!signalled) expect([pid, child].filter(isAlive), [], 'living processes of the killed tree');
     return 4;
