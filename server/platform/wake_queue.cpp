@@ -66,7 +66,8 @@ void WakeQueue::run() {
 
 std::optional<Waiter::Handler> WakeQueue::take(Waiter& waiter) {
     waiter.among_all_.unlink();
-    std::optional<Waiter::Handler> taken(std::move(*waiter.handler_));
+    std::optional<Waiter::Handler> taken;
+    taken.emplace(std::move(*waiter.handler_));
     waiter.handler_.reset();
     return taken;
 }
