@@ -306,7 +306,7 @@ describe('a hung file system', () => {
             const abort = new AbortController();
             const lost = [];
             const send = (target, fields) =>
-                lost.push(daemon.post(target, fields, { signal: abort.signal }).then((a) => a.text, () => undefined));
+                lost.push(daemon.post(target, fields, { signal: abort.signal, heed: true }).then((a) => a.text, () => undefined));
             await body(daemon, send);
             abort.abort();
             assert.deepEqual([...new Set(await Promise.all(lost))], [undefined], 'the file system was hung');
@@ -359,7 +359,7 @@ test('writers to pipes that nobody reads do not stop the file routes', async () 
         await daemon.run('for i in $(seq 1 30); do mkfifo fifo$i; done');
         const abort = new AbortController();
         const stuck = Array.from({ length: 30 }, (_, i) =>
-            daemon.post('/write_file', { path: daemon.file(`fifo${i + 1}`), content: 'x' }, { signal: abort.signal }).catch(() => {}),
+            daemon.post('/write_file', { path: daemon.file(`fifo${i + 1}`), content: 'x' }, { signal: abort.signal, heed: true }).catch(() => {}),
         );
         await delay(100);
         for (let i = 0; i < 10; ++i) {

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { describe, test } from 'node:test';
 import { delay, slow, withDaemon } from '../blackbox/support/daemon.mjs';
+import { request } from '../blackbox/support/http.mjs';
 import { besideHung, whyNotHung } from '../blackbox/support/hung_file_system.mjs';
 
 // POST of every file route but WatchDir's stream; with a path below it too. `at` is the file, `to` another one.
@@ -32,18 +33,16 @@ const envd = {
 
 function callers(daemon, signal) {
     const envdUrl = `http://127.0.0.1:${daemon.logged('"Starting envd API"', 'port')}`;
-    const headers = { 'x-access-token': daemon.secret, 'content-type': 'application/json' };
-    const ask = async (url, more) => {
-        const answer = await fetch(url, { headers, signal, ...more });
-        const text = await answer.text();
-        return { status: answer.status, json: JSON.parse(text) };
+    const ask = async (method, target, body, more) => {
+        const headers = { 'x-access-token': daemon.secret, ...more };
+        const { status, json } = await request(envdUrl, method, target, body, { headers, signal, heed: true });
+        return { status, json };
     };
     return {
-        koyeb: async (route, fields) => (await daemon.post(route, fields, { signal })).json,
-        envd: (route, fields) => ask(envdUrl + route, { method: 'POST', body: JSON.stringify(fields) }),
-        download: (at) => ask(`${envdUrl}/files?path=${at}`, {}),
-        upload: (at) => ask(`${envdUrl}/files?path=${at}`, {
-            method: 'POST', body: 'x', headers: { ...headers, 'content-type': 'application/octet-stream' } }),
+        koyeb: async (route, fields) => (await daemon.post(route, fields, { signal, heed: true })).json,
+        envd: (route, fields) => ask('POST', route, fields),
+        download: (at) => ask('GET', `/files?path=${at}`),
+        upload: (at) => ask('POST', `/files?path=${at}`, 'x', { 'Content-Type': 'application/octet-stream' }),
     };
 }
 

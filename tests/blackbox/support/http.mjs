@@ -1,6 +1,8 @@
 // Requests by node's fetch, and by curl: two clients that share no code with the daemon.
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once, setMaxListeners } from 'node:events';
+import http from 'node:http';
 
 function headersFor(secret, extra) {
     const headers = { 'Content-Type': 'application/json', ...extra };
@@ -8,10 +10,23 @@ function headersFor(secret, extra) {
     return headers;
 }
 
-// `body`: an object is sent as JSON, strings and buffers as they are. `secret: null` sends none.
+// As fetch; the signal is heeded however many calls there are. The fetch of node 18 forgets it when memory is collected.
+async function heedful(url, { method, headers, body, signal }) {
+    setMaxListeners(0, signal);
+    const call = http.request(url, { method, headers, signal, agent: false });
+    call.end(body);
+    const [answer] = await once(call, 'response');
+    const pieces = [];
+    for await (const piece of answer) pieces.push(piece);
+    return new Response(Buffer.concat(pieces), { status: answer.statusCode, headers: answer.headers });
+}
+
+// `body`: an object is sent as JSON, strings and buffers as they are. `secret: null` sends none. `heed: true` is for
+// signals that end many calls.
 export async function request(url, method, target, body, options = {}) {
     const plain = body === undefined || typeof body === 'string' || body instanceof Uint8Array;
-    const response = await fetch(url + target, {
+    const send = options.heed ? heedful : fetch;
+    const response = await send(url + target, {
         method,
         body: plain ? body : JSON.stringify(body),
         headers: headersFor(options.secret ?? null, options.headers),
