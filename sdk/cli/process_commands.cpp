@@ -94,9 +94,11 @@ int run_exec(const Context& context, const CommandOptions& options) {
             {"stdout", result.stdout_data}, {"stderr", result.stderr_data}, {"exit_code", result.exit_code}};
         json["duration"] = result.duration.count();
         if (!result.signal.empty()) json["signal"] = result.signal;
+        if (result.oom_killed) json["oom_killed"] = true;
         if (result.timed_out) json["timed_out"] = true;
         print_json(json);
     }
+    if (result.oom_killed) warn("the command was killed for want of memory");
     if (result.timed_out) warn("the command timed out and was ended");
     return result.timed_out && result.exit_code == 0 ? 124 : result.exit_code;
 }

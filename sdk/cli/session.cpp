@@ -86,6 +86,7 @@ Awaitable<> Session::output(sdk::RunRequest request) {
     result_.exit_code = end.exit_code;
     result_.signal = end.signal;
     result_.timed_out = end.timed_out;
+    result_.oom_killed = end.oom_killed;
     stop(nullptr);
 }
 

@@ -29,6 +29,7 @@ void set_end(CommandResult& result, const CommandEnd& end) {
     result.status = end.exit_code == 0 ? CommandStatus::finished : CommandStatus::failed;
     result.signal = end.signal;
     result.timed_out = end.timed_out;
+    result.oom_killed = end.oom_killed;
     result.pipes_open = end.pipes_open;
     result.stats = end.stats;
 }

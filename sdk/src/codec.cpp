@@ -67,6 +67,7 @@ CommandEnd end_of(const Json& json) {
     end.exit_code = *code;
     end.signal = string_of(json, "signal");
     end.timed_out = bool_of(json, "timed_out");
+    end.oom_killed = bool_of(json, "oom_killed");
     end.pipes_open = bool_of(json, "pipes_open");
     end.stats = stats_of(json);
     return end;
@@ -203,6 +204,7 @@ ProcessDetails decode_process(std::string_view body) {
     details.tag = string_of(json, "tag");
     details.signal = string_of(json, "signal");
     details.timed_out = bool_of(json, "timed_out");
+    details.oom_killed = bool_of(json, "oom_killed");
     details.pipes_open = bool_of(json, "pipes_open");
     return details;
 }

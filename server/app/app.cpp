@@ -103,6 +103,7 @@ class Daemon {
     UniqueFd null_fd_{empty_input()};
     SpillDir spill_dir_;
     CgroupPool cgroups_;
+    OomKills oom_kills_;
     CommandEnvironment commands_;
     LogBudget logs_;
     ProcessTable processes_;
@@ -143,7 +144,8 @@ Daemon::Daemon(Config config, Originals originals, UniqueFd http_listener, Uniqu
                 null_fd_.get(),
                 cgroups_.available() ? &cgroups_ : nullptr,
                 oom_score_of_commands(),
-                originals.nice},
+                originals.nice,
+                &oom_kills_},
       logs_(loop_, file_pool_, spill_dir_, log_limits(config_)),
       processes_(commands_, logs_, file_pool_, spill_dir_),
       binding_({bound_port(http_listener.get()), bound_port(proxy_listener.get()),

@@ -76,6 +76,9 @@ std::string metrics_text(const MetricsSources& sources) {
                 sources.commands.commands_running);
     text.single("sandbox_command_output_bytes_total", "counter", "Bytes read from commands.",
                 sources.commands.output_bytes);
+    text.single("sandbox_oom_kills_total", "counter",
+                "Processes that the kernel's OOM killer ended: in our cgroup, or else in the machine.",
+                sources.commands.oom_kills->now());
     ProcessTable::Counts counts = sources.processes.counts();
     text.family("sandbox_processes", "gauge", "Started processes by state.");
     text.sample("sandbox_processes{state=\"running\"}", counts.running);

@@ -167,6 +167,7 @@ int told_code(const CommandEnd& end) {
 void write_end_members(JsonWriter& writer, const CommandEnd& end, bool stats) {
     if (end.exit.status.signaled()) writer.member("signal", signal_name(end.exit.status.signal()));
     if (end.timed_out) writer.member("timed_out", true);
+    if (end.oom_killed) writer.member("oom_killed", true);
     if (end.pipes_open) writer.member("pipes_open", true);
     if (!stats) return;
     auto milliseconds = [](const timeval& t) {

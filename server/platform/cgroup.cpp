@@ -13,14 +13,13 @@
 #include <climits>
 #include <cstring>
 #include <deque>
-#include <fstream>
 #include <mutex>
 #include <set>
-#include <sstream>
 #include <string_view>
 #include <utility>
 
 #include "platform/descriptor_reserve.hpp"
+#include "platform/own_cgroup.hpp"
 
 namespace sandbox {
 namespace {
@@ -39,32 +38,6 @@ std::string read_file(const std::string& path) {
     while (fd && (count = ::read(fd.get(), buffer, sizeof buffer)) > 0)
         text.append(buffer, static_cast<std::size_t>(count));
     return text;
-}
-
-// Our own cgroup's directory: the mount of cgroup2 (proc(5), mountinfo) and our path in it. Empty when there
-// is none.
-std::string own_directory() {
-    std::string mount_point;
-    std::string mount_root;
-    std::ifstream mounts("/proc/self/mountinfo");
-    for (std::string line; std::getline(mounts, line);) {
-        std::size_t separator = line.find(" - cgroup2 ");
-        if (separator == std::string::npos) continue;
-        std::istringstream fields(line.substr(0, separator));
-        std::string skipped;
-        fields >> skipped >> skipped >> skipped >> mount_root >> mount_point;
-        break;
-    }
-    if (mount_point.empty()) return "";
-    std::ifstream own("/proc/self/cgroup");
-    for (std::string line; std::getline(own, line);) {
-        if (!line.starts_with("0::")) continue;
-        std::string path = line.substr(3);
-        if (mount_root != "/" && path.starts_with(mount_root)) path.erase(0, mount_root.size());
-        if (path.find("..") != std::string::npos) return "";
-        return path == "/" || path.empty() ? mount_point : mount_point + path;
-    }
-    return "";
 }
 
 // rm -r of cgroups: directories only, children first.
@@ -246,7 +219,7 @@ struct CgroupPool::Impl {
 
 CgroupPool::CgroupPool(bool enabled) : impl_(std::make_unique<Impl>()) {
     if (!enabled) return;
-    std::string own = own_directory();
+    std::string own = own_cgroup();
     if (own.empty()) return;
     remove_stale(own);
     std::string root = own + "/" + kPrefix + std::to_string(::getpid());

@@ -79,6 +79,7 @@ bool Command::output_lost() const { return impl_->output_lost; }
 void Command::on_exit(const ExitRecord& record) {
     impl_->exit = record;
     impl_->exited_at = Clock::now();
+    impl_->oom_killed = impl_->killed_for_memory();
     impl_->tree.leader_reaped = true;
     impl_->timeout_timer.cancel();
     impl_->look_timer.cancel();
@@ -237,9 +238,8 @@ CommandEnd Command::end_record() const {
     }
     end.not_started = impl_->not_started;
     end.timed_out = impl_->timed_out;
-    const int signal = impl_->exit ? impl_->exit->status.signal() : 0;
-    const bool sent = signal > 0 && ((impl_->signals_sent >> static_cast<unsigned>(signal - 1)) & 1U) != 0;
-    end.killed_by_us = impl_->killed_by_us || sent;
+    end.killed_by_us = impl_->killed_by_us || (impl_->exit && impl_->sent(impl_->exit->status.signal()));
+    end.oom_killed = impl_->oom_killed;
     end.output_lost = impl_->output_lost;
     end.pipes_open = !impl_->all_at_end();
     end.duration = (impl_->exit ? impl_->exited_at : Clock::now()) - impl_->started;

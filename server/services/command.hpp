@@ -14,6 +14,7 @@
 #include "platform/blocking_pool.hpp"
 #include "platform/cgroup.hpp"
 #include "platform/event.hpp"
+#include "platform/oom_kills.hpp"
 #include "platform/reaper.hpp"
 #include "platform/spawn.hpp"
 #include "platform/spool.hpp"
@@ -94,8 +95,11 @@ struct CommandEnd {
     ExitRecord exit;
     bool timed_out = false;
     bool killed_by_us = false;  // kill, timeout, disconnect or shutdown asked for the end; or by signal()
-    bool pipes_open = false;    // somebody still holds a pipe
-    bool output_lost = false;   // there was no memory to read or keep it, and the command was ended
+    // It got a SIGKILL that was not ours, or ended with 137 as a shell does whose child got one, and
+    // meanwhile the kernel's OOM killer has ended somebody.
+    bool oom_killed = false;
+    bool pipes_open = false;   // somebody still holds a pipe
+    bool output_lost = false;  // there was no memory to read or keep it, and the command was ended
     // SIGKILL did not end the leader: how it ends is not known, and `exit` says nothing.
     bool survives = false;
     std::chrono::nanoseconds duration{0};
@@ -123,7 +127,8 @@ struct CommandEnvironment {
     CgroupPool* cgroups = nullptr;  // null: none
     // Of commands: above our own, so that the kernel takes them first when memory is short. 0: as ours.
     int oom_score_adj = 0;
-    std::optional<int> nice = {};  // of commands; absent: ours
+    std::optional<int> nice = {};   // of commands; absent: ours
+    OomKills* oom_kills = nullptr;  // null: they are not looked for
     std::uint64_t commands_started = 0;
     std::uint64_t commands_running = 0;
     std::uint64_t output_bytes = 0;

@@ -40,6 +40,7 @@ struct Command::Impl {
           timeout_timer(e.loop),
           group_timer(e.loop),
           look_timer(e.loop) {
+        if (e.oom_kills != nullptr) oom_kills_before = e.oom_kills->recent();
         tree.leader = spawned.pid;
         cgroup = std::move(spawned.cgroup);
         tree.marker = std::move(marker);
@@ -128,6 +129,17 @@ struct Command::Impl {
         }
         return false;
     }
+    // Why it was killed, as far as that can be known.
+    bool killed_for_memory() const {
+        static constexpr int kToldByShells = 128 + SIGKILL;
+        if (killed_by_us || environment.oom_kills == nullptr || exit->status.code() != kToldByShells)
+            return false;
+        return !sent(exit->status.signal()) && environment.oom_kills->now() > oom_kills_before;
+    }
+    // Whether signal() has sent it.
+    bool sent(int signal) const {
+        return signal > 0 && ((signals_sent >> static_cast<unsigned>(signal - 1)) & 1U) != 0;
+    }
     bool unkillable() const { return terminated && outcome == KillOutcome::survivors; }
     bool delivered_what_was_due() const {
         for (const OutputStream& s : streams) {
@@ -159,6 +171,8 @@ struct Command::Impl {
     std::optional<ExitRecord> exit;
     std::chrono::steady_clock::time_point exited_at;
     std::chrono::steady_clock::time_point last_output = started;
+    std::uint64_t oom_kills_before = 0;
+    bool oom_killed = false;
     bool timed_out = false;
     bool output_lost = false;
     bool launched = false;

@@ -64,6 +64,8 @@ describe('limits hit by a command', () => {
                 assert.match(result.stdout, /code 137/, 'the limit was hit');
                 assert.ok(await container.healthy());
             }
+            const told = await container.run('exec tail /dev/zero');
+            assert.deepEqual([told.code, told.oom_killed], [137, true]);
             const started = await container.post('/start_process', { cmd: 'exec tail /dev/zero' });
             const ended = async () => {
                 const { json } = await container.request('GET', '/list_processes');

@@ -343,6 +343,21 @@ TEST(Sandbox, ExecRunsOnServersWithoutExtras) {
     EXPECT_EQ(targets, (std::vector<std::string>{"/stat", "/run", "/run"}));
 }
 
+TEST(Sandbox, AKillForMemoryIsTold) {
+    Server server([](Peer& peer, const Request&) {
+        peer.answer(
+            200,
+            R"({"stdout":"","stderr":"","error":"Non-zero exit code","code":137,"signal":"SIGKILL","oom_killed":true})");
+        return true;
+    });
+    Sandbox sandbox = Sandbox::connect(server.info());
+    const CommandResult result = sandbox.exec("x");
+    EXPECT_EQ(result.exit_code, 137);
+    EXPECT_EQ(result.signal, "SIGKILL");
+    EXPECT_TRUE(result.oom_killed);
+    EXPECT_FALSE(result.timed_out || result.pipes_open);
+}
+
 TEST(Sandbox, ATimedOutCommandKeepsItsOutput) {
     Server server([](Peer& peer, const Request& request) {
         if (request.target == "/stat")

@@ -251,6 +251,32 @@ TEST_F(CommandTest, ACommandThatNobodyHoldsGoesOn) {
     EXPECT_EQ(sink_->ends(StreamId::stdout_), 1);
 }
 
+TEST_F(CommandTest, AKillIsOneForMemoryIfTheKernelKilledSomebodyMeanwhile) {
+    Folder folder;
+    const std::string events = folder.file("memory.events", "oom_kill 1\n", 0644);
+    OomKills kills(events);
+    environment_.oom_kills = &kills;
+    auto ends = [&](const std::string& script, bool counted) {
+        std::ofstream(events) << "oom_kill " << kills.now() << "\n";
+        const std::string count = "echo oom_kill " + std::to_string(kills.now() + 1) + " > " + events + "; ";
+        return complete(shell((counted ? count : "") + script)).oom_killed;
+    };
+    EXPECT_TRUE(ends("kill -9 $$", true));
+    EXPECT_FALSE(ends("kill -9 $$", false));
+    EXPECT_TRUE(ends("exit 137", true));
+    EXPECT_FALSE(ends("exit 137", false));
+    EXPECT_FALSE(ends("kill -TERM $$", true));
+    kills.now();
+    EXPECT_FALSE(ends("exit 0", true));
+    kills.now();
+    auto command = start(shell("echo oom_kill 99 > " + events + "; exec sleep 1000"));
+    drive_until([&] { return kills.now() == 99; });
+    run(command->signal(SIGKILL, false));
+    CommandEnd end = run(command->wait(EndRule::exit_and_drain));
+    EXPECT_EQ(end.exit.status.code(), 137);
+    EXPECT_FALSE(end.oom_killed) << "the kill was ours";
+}
+
 TEST_F(CommandTest, ManyAtOnce) {
     constexpr int kCommands = 150;
     std::vector<std::shared_ptr<test::Collector>> sinks;

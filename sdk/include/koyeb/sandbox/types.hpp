@@ -108,6 +108,7 @@ struct CommandEnd {
     int exit_code = 0;                  ///< 0 to 255; `128 + n` after signal n
     std::string signal;                 ///< `SIGKILL`, …; empty when it exited by itself
     bool timed_out = false;             ///< ended by `timeout`
+    bool oom_killed = false;            ///< killed while the kernel ended processes for want of memory
     bool pipes_open = false;            ///< a background process it left holds its output open
     std::optional<CommandStats> stats;  ///< when they were asked for
 };
@@ -221,6 +222,7 @@ struct ProcessDetails : ProcessInfo {
     std::string tag;          ///< as given at its start
     std::string signal;       ///< the signal that ended it
     bool timed_out = false;   ///< ended by its timeout
+    bool oom_killed = false;  ///< killed while the kernel ended processes for want of memory
     bool pipes_open = false;  ///< its output is held open by what it left behind
 };
 
@@ -274,8 +276,9 @@ struct CommandResult {
     std::string command;                             ///< what was run
     std::string signal;                              ///< the signal that ended it, or empty
     bool timed_out = false;                          ///< its time was up
-    bool pipes_open = false;                         ///< something it left in the background holds its output
-    std::optional<CommandStats> stats;               ///< when they were asked for
+    bool oom_killed = false;            ///< killed while the kernel ended processes for want of memory
+    bool pipes_open = false;            ///< something it left in the background holds its output
+    std::optional<CommandStats> stats;  ///< when they were asked for
     /// Whether it ended with code 0.
     bool success() const { return status == CommandStatus::finished && exit_code == 0; }
     /// Standard output followed by standard error.
