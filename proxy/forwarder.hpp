@@ -22,7 +22,7 @@ struct ForwarderOptions {
     // bytes are stuck in it up to 4 more.
     std::size_t max_connections = 10'000;
     // Size of the pipe that a direction may have full of bytes when its reader is slow.
-    std::size_t pipe_bytes = 256 * 1024;
+    std::size_t pipe_bytes = 1024 * 1024;
     std::chrono::milliseconds unbound_close{100};
     bool ipv4 = true;  // families to dial
     bool ipv6 = true;
