@@ -1,14 +1,14 @@
 #include "app/config.hpp"
 
 #include <algorithm>
-#include <cctype>
-#include <charconv>
 #include <fstream>
 #include <map>
 #include <type_traits>
 
 #include "app/version.hpp"
+#include "base/number.hpp"
 #include "base/secret.hpp"
+#include "base/trim.hpp"
 
 namespace sandbox {
 namespace {
@@ -30,32 +30,19 @@ Error bad(const char* name, const std::string& value, const std::string& wanted)
 
 Result<std::uint64_t> number(const char* name, const std::string& value, std::uint64_t least,
                              std::uint64_t most) {
-    std::uint64_t result = 0;
-    const char* end = value.data() + value.size();
-    auto [at, ec] = std::from_chars(value.data(), end, result);
-    if (ec != std::errc() || at != end || result < least || result > most) {
+    const auto result = parse_number<std::uint64_t>(value);
+    if (!result || *result < least || *result > most) {
         return bad(name, value,
                    "want a whole number from " + std::to_string(least) + " to " + std::to_string(most));
     }
-    return result;
+    return *result;
 }
 
 // Seconds, fractions allowed.
 Result<std::chrono::milliseconds> seconds(const char* name, const std::string& value) {
-    double result = 0;
-    const char* end = value.data() + value.size();
-    auto [at, ec] = std::from_chars(value.data(), end, result);
-    if (ec != std::errc() || at != end || !(result >= 0) || result > 1e6) {
-        return bad(name, value, "want seconds, 0 or more");
-    }
-    return std::chrono::milliseconds(static_cast<std::int64_t>(result * 1000));
-}
-
-std::string trimmed(std::string text) {
-    auto space = [](unsigned char c) { return std::isspace(c) != 0; };
-    text.erase(std::find_if_not(text.rbegin(), text.rend(), space).base(), text.end());
-    text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), space));
-    return text;
+    const auto result = parse_number<double>(value);
+    if (!result || !(*result >= 0) || *result > 1e6) return bad(name, value, "want seconds, 0 or more");
+    return std::chrono::milliseconds(static_cast<std::int64_t>(*result * 1000));
 }
 
 template <class T, T Config::*Member>
@@ -296,7 +283,7 @@ Result<ParsedCommandLine> parse_config(const std::vector<std::string>& arguments
     if (parsed.health) return parsed;
     // No header can hold white space around a token.
     for (std::string* token : {&parsed.config.secret, &parsed.config.envd_token})
-        *token = trimmed(std::move(*token));
+        token->assign(trimmed(*token));
     if (Result<> checked = check(parsed.config); !checked) return checked.error();
     return parsed;
 }

@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "platform/spawn.hpp"
+#include "services/shell_path.hpp"
 
 namespace sandbox {
 namespace {
@@ -12,7 +13,7 @@ std::string value_of(const std::vector<std::pair<std::string, std::string>>& env
     for (const auto& [key, value] : env) {
         if (key == name) return value;
     }
-    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    return kDefaultPath;
 }
 
 Result<pid_t> spawn_entrypoint(const std::vector<std::string>& argv,

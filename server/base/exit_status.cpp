@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <csignal>
 #include <cstring>
 #include <string_view>
+
+#include "base/number.hpp"
 
 namespace sandbox {
 
@@ -18,10 +19,7 @@ std::string signal_name(int signal) {
 }
 
 int signal_number(std::string_view text) {
-    int number = 0;
-    auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (ec == std::errc() && end == text.data() + text.size())
-        return number > 0 && number < NSIG ? number : 0;
+    if (const auto number = parse_number<int>(text)) return *number > 0 && *number < NSIG ? *number : 0;
     std::string upper(text);
     std::transform(upper.begin(), upper.end(), upper.begin(),
                    [](unsigned char c) { return static_cast<char>(std::toupper(c)); });

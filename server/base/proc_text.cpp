@@ -1,8 +1,9 @@
 #include "base/proc_text.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
+
+#include "base/number.hpp"
 
 namespace sandbox {
 namespace {
@@ -23,11 +24,9 @@ class FieldReader {
     }
     template <class N>
     N number() {
-        const std::string_view field = next();
-        N value{};
-        const auto [stop, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-        if (error != std::errc{} || stop != field.data() + field.size()) ok_ = false;
-        return value;
+        const auto value = parse_number<N>(next());
+        if (!value) ok_ = false;
+        return value.value_or(N{});
     }
     bool ok() const { return ok_; }
 

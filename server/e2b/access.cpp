@@ -2,11 +2,11 @@
 
 #include <arpa/inet.h>
 
-#include <charconv>
 #include <chrono>
 
 #include "base/base64.hpp"
 #include "base/json_writer.hpp"
+#include "base/number.hpp"
 #include "base/sha256.hpp"
 
 namespace sandbox::e2b {
@@ -121,12 +121,10 @@ std::optional<std::string> Access::signature_fault(const net::Request& request) 
     while (expected.ends_with('=')) expected.pop_back();
     if (!equal(*signature, "v1_" + expected)) return "invalid signature";
     if (!expiration) return std::nullopt;
-    std::int64_t until = 0;
-    const char* end = expiration->data() + expiration->size();
-    auto [at, ec] = std::from_chars(expiration->data(), end, until);
-    if (ec != std::errc() || at != end) return "invalid signature";
+    const auto until = parse_number<std::int64_t>(*expiration);
+    if (!until) return "invalid signature";
     auto now = std::chrono::system_clock::now().time_since_epoch();
-    if (std::chrono::duration_cast<std::chrono::seconds>(now).count() > until)
+    if (std::chrono::duration_cast<std::chrono::seconds>(now).count() > *until)
         return "signature is already expired";
     return std::nullopt;
 }

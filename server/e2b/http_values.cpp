@@ -1,8 +1,8 @@
 #include "e2b/http_values.hpp"
 
 #include <algorithm>
-#include <charconv>
 
+#include "base/number.hpp"
 #include "base/url.hpp"
 #include "base/utf8.hpp"
 
@@ -101,13 +101,6 @@ bool looks_like_text(std::string_view bytes) {
         p += step.length;
     }
     return true;
-}
-
-std::optional<std::uint64_t> whole_number(std::string_view text) {
-    std::uint64_t value = 0;
-    auto [at, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (text.empty() || ec != std::errc() || at != text.data() + text.size()) return std::nullopt;
-    return value;
 }
 
 }  // namespace
@@ -223,8 +216,8 @@ std::pair<RangeKind, ByteRange> parse_range(std::string_view header, std::uint64
     std::string_view range = trimmed(header.substr(6));
     std::size_t dash = range.find('-');
     if (dash == std::string_view::npos) return kNone;
-    std::optional<std::uint64_t> first = whole_number(range.substr(0, dash));
-    std::optional<std::uint64_t> last = whole_number(range.substr(dash + 1));
+    std::optional<std::uint64_t> first = parse_number<std::uint64_t>(range.substr(0, dash));
+    std::optional<std::uint64_t> last = parse_number<std::uint64_t>(range.substr(dash + 1));
     if (dash == 0) {  // the last so many bytes
         if (!last) return kNone;
         std::uint64_t length = std::min(*last, size);

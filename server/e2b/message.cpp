@@ -1,8 +1,7 @@
 #include "e2b/message.hpp"
 
-#include <charconv>
-
 #include "base/base64.hpp"
+#include "base/number.hpp"
 
 namespace sandbox::e2b {
 namespace {
@@ -56,11 +55,9 @@ Reply<bool> Message::flag(std::string_view name, bool absent) const {
 Reply<std::int64_t> Message::integer(std::string_view name) const {
     const JsonFields::Field* field = find(name);
     if (field != nullptr && field->kind == ValueKind::string) {
-        std::int64_t number = 0;
-        const char* end = field->text.data() + field->text.size();
-        auto [at, ec] = std::from_chars(field->text.data(), end, number);
-        if (ec != std::errc() || at != end) return invalid(std::string(name) + " must be an integer");
-        return number;
+        const auto number = parse_number<std::int64_t>(field->text);
+        if (!number) return invalid(std::string(name) + " must be an integer");
+        return *number;
     }
     Result<std::optional<std::int64_t>> value = fields_.integer(key_of(name));
     if (!value) return invalid(value.error().message);

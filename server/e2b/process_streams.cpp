@@ -10,13 +10,13 @@
 #include "e2b/process_lookup.hpp"
 #include "e2b/user_paths.hpp"
 #include "platform/event.hpp"
+#include "services/shell_path.hpp"
 
 namespace sandbox::e2b {
 namespace {
 
 constexpr std::size_t kBatch = 256 * 1024;  // output bytes in one write
 // Where the daemon has none itself.
-constexpr const char* kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // The timeout of the call that started a process counts for the process, whatever becomes of the connection.
 Task<> kill_at(std::shared_ptr<ManagedProcess> process, std::chrono::steady_clock::time_point deadline) {
@@ -88,7 +88,7 @@ std::string own_path(const CommandEnvironment& commands) {
     for (const auto& [name, value] : commands.base_env) {
         if (name == "PATH") return value;
     }
-    return kPath;
+    return kDefaultPath;
 }
 
 Reply<StartCall> parse_start(const Message& request, const Context& context) {

@@ -9,7 +9,6 @@ namespace sandbox::e2b {
 namespace {
 
 constexpr std::string_view kMetadataHeader = "x-metadata-";
-constexpr std::string_view kAttributePrefix = "user.e2b.";
 constexpr std::size_t kMaxKey = 246;        // a name of an attribute has 255 bytes (xattr(7))
 constexpr std::size_t kMaxMetadata = 4096;  // all of it, in one block of an ext4
 
@@ -60,7 +59,8 @@ RestReply<files::Metadata> request_metadata(const net::Request& request) {
         if (key.size() > kMaxKey) return bad_metadata("key \"" + key + "\" is longer than 246 bytes");
         if (!is_printable(key) || !is_printable(value))
             return bad_metadata("key and value must be printable ASCII");
-        if (metadata.emplace(key, value).second) total += kAttributePrefix.size() + key.size() + value.size();
+        if (metadata.emplace(key, value).second)
+            total += files::kMetadataPrefix.size() + key.size() + value.size();
     }
     if (total > kMaxMetadata) return bad_metadata("more than 4096 bytes in total");
     return metadata;

@@ -1,8 +1,8 @@
 #include "e2b/rpc.hpp"
 
 #include <algorithm>
-#include <charconv>
 
+#include "base/number.hpp"
 #include "base/secret.hpp"
 #include "e2b/envelope.hpp"
 #include "e2b/user_paths.hpp"
@@ -17,10 +17,7 @@ constexpr std::chrono::hours kLongestSilence{24};  // no clock counts the ten di
 std::optional<std::uint64_t> header_number(const net::Request& request, std::string_view name) {
     const std::string* text = request.header(name);
     if (text == nullptr || text->empty() || text->size() > 10) return std::nullopt;
-    std::uint64_t value = 0;
-    auto [at, ec] = std::from_chars(text->data(), text->data() + text->size(), value);
-    if (ec != std::errc() || at != text->data() + text->size()) return std::nullopt;
-    return value;
+    return parse_number<std::uint64_t>(*text);
 }
 
 // The whole body; resource_exhausted past kMaxMessage.

@@ -53,8 +53,8 @@ CommandEnd timed_out_at_start(const CommandSpec& spec);
 // The exit code to tell: never 0 for a command that ran into its timeout.
 int told_code(const CommandEnd& end);
 
-// The members that are there only when they say something: signal, timed_out, oom_killed, pipes_open; with `stats` also
-// duration_ms, user_cpu_ms, system_cpu_ms, max_rss_bytes.
+// The members that are there only when they say something: signal, timed_out, oom_killed, pipes_open; with
+// `stats` also duration_ms, user_cpu_ms, system_cpu_ms, max_rss_bytes.
 void write_end_members(JsonWriter& writer, const CommandEnd& end, bool stats);
 
 }  // namespace sandbox::koyeb

@@ -1,8 +1,7 @@
 // Files and directories. As the SDKs expect it, an error of the file system is a 200 with "error" in it.
 
-#include <charconv>
-
 #include "base/json_writer.hpp"
+#include "base/number.hpp"
 #include "base/rfc3339.hpp"
 #include "koyeb/file_request.hpp"
 #include "koyeb/handlers.hpp"
@@ -30,15 +29,12 @@ Task<> answer_with(net::Exchange& exchange, Context& context, std::vector<std::s
 Result<std::optional<mode_t>> parse_mode(const JsonFields& fields) {
     const JsonFields::Field* field = fields.find("mode");
     if (field == nullptr) return std::optional<mode_t>();
-    int base = field->kind == ValueKind::string ? 8 : 10;
-    unsigned bits = 0;
-    const char* end = field->text.data() + field->text.size();
-    auto [at, ec] = std::from_chars(field->text.data(), end, bits, base);
-    bool typed = field->kind == ValueKind::string || field->kind == ValueKind::number;
-    if (!typed || ec != std::errc() || at != end || bits > 07777) {
+    const bool typed = field->kind == ValueKind::string || field->kind == ValueKind::number;
+    const auto bits = parse_number<mode_t>(field->text, field->kind == ValueKind::string ? 8 : 10);
+    if (!typed || !bits || *bits > 07777) {
         return Error{Errc::invalid_argument, "mode must be an octal string such as \"0644\"", 0};
     }
-    return std::optional<mode_t>(bits);
+    return bits;
 }
 
 struct WriteRequest {

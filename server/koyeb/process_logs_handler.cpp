@@ -1,11 +1,11 @@
 // GET /process_logs_streaming: a process's log as server-sent events, from any id on, followed to its end.
 
-#include <charconv>
 #include <cmath>
 
 #include "base/base64.hpp"
 #include "base/json_escape.hpp"
 #include "base/json_writer.hpp"
+#include "base/number.hpp"
 #include "base/rfc3339.hpp"
 #include "koyeb/handlers.hpp"
 #include "koyeb/sse_writer.hpp"
@@ -15,19 +15,10 @@ namespace {
 
 constexpr std::size_t kBatchBytes = 256 * 1024;
 
-std::optional<std::uint64_t> parse_id(std::string_view text) {
-    std::uint64_t value = 0;
-    auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (ec != std::errc() || end != text.data() + text.size()) return std::nullopt;
-    return value;
-}
-
 std::optional<double> parse_seconds(std::string_view text) {
-    double value = 0;
-    auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
-    const bool in_range = value >= 0 && value <= 86'400;  // not so for a NaN
-    if (ec != std::errc() || end != text.data() + text.size() || !in_range) return std::nullopt;
-    return value;
+    const auto value = parse_number<double>(text);
+    const bool in_range = value && *value >= 0 && *value <= 86'400;  // not so for a NaN
+    return in_range ? value : std::nullopt;
 }
 
 void append_log_event(std::string& out, const LogRecord& record, bool base64) {
@@ -71,11 +62,11 @@ struct Start {
 Result<Start> read_start(const net::Request& request) {
     Start start;
     if (std::optional<std::string> from = request.query("from")) {
-        std::optional<std::uint64_t> id = parse_id(*from);
+        std::optional<std::uint64_t> id = parse_number<std::uint64_t>(*from);
         if (!id) return Error{Errc::invalid_argument, "from must be a log event id", 0};
         start.from = *id;
     } else if (const std::string* last = request.header("last-event-id"); last != nullptr && !last->empty()) {
-        std::optional<std::uint64_t> id = parse_id(*last);
+        std::optional<std::uint64_t> id = parse_number<std::uint64_t>(*last);
         if (!id) return Error{Errc::invalid_argument, "Last-Event-ID must be a log event id", 0};
         start.from = *id < UINT64_MAX ? *id + 1 : *id;
     }

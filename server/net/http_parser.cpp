@@ -4,11 +4,11 @@
 #include <array>
 #include <boost/beast/http/basic_parser.hpp>
 #include <cctype>
-#include <charconv>
 #include <cstring>
 #include <limits>
 
 #include "base/byte_scan.hpp"
+#include "base/number.hpp"
 #include "base/secret.hpp"
 
 namespace sandbox::net {
@@ -230,11 +230,8 @@ std::optional<BadRequest> parse_into(RequestHead& out, std::string_view head) {
     if (request.chunked && length_text) return BadRequest{};  // RFC 9112 6.1: a smuggling attempt
     if (request.chunked && request.version == 10) return BadRequest{};
     if (length_text) {
-        std::uint64_t length = 0;
-        const char* end = length_text->data() + length_text->size();
-        auto [at, failure] = std::from_chars(length_text->data(), end, length);
-        if (failure != std::errc() || at != end) return BadRequest{};
-        request.content_length = length;
+        request.content_length = parse_number<std::uint64_t>(*length_text);
+        if (!request.content_length) return BadRequest{};
     }
     request.keep_alive = request.version == 11 ? !close : keep && !close;
     return std::nullopt;

@@ -28,6 +28,9 @@ ssize_t send_parts(int socket, std::span<iovec> parts) {
     return ::sendmsg(socket, &message, kFlags);
 }
 
+// The Go executor says of these that they leave the connection open; of others HTTP/1.1 has it understood.
+constexpr std::string_view kEventStream = "text/event-stream";
+
 iovec vector_of(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
 
 }  // namespace
@@ -60,7 +63,7 @@ std::string HttpSession::response_head(int status, std::string_view content_type
         out.append("Content-Length: ").append(std::to_string(length)).append("\r\n");
     if (close_after_) {
         out += "Connection: close\r\n";
-    } else if (head_.request.version == 10) {
+    } else if (head_.request.version == 10 || content_type == kEventStream) {
         out += "Connection: keep-alive\r\n";
     }
     out += "\r\n";

@@ -14,6 +14,8 @@
 #include <sstream>
 #include <utility>
 
+#include "base/number.hpp"
+
 namespace sandbox {
 namespace {
 
@@ -94,9 +96,7 @@ std::string address_text(int family, const void* host, std::uint16_t port_in_net
 }  // namespace
 
 Result<std::uint16_t> resolve_port(std::string_view text) {
-    std::uint16_t number = 0;
-    auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (ec == std::errc{} && end == text.data() + text.size()) return number;
+    if (auto number = parse_number<std::uint16_t>(text)) return *number;
     if (!text.empty() && (text[0] < '0' || text[0] > '9')) {
         if (auto port = service_in_file(text)) return *port;
         if (auto port = known_service(text)) return *port;

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 
+#include "base/number.hpp"
 #include "base/unique_fd.hpp"
 
 namespace sandbox {
@@ -45,10 +45,8 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 
 // A uid or gid; the largest value means "no change" to chown(2) and setresuid(2), so it is none.
 std::optional<std::uint32_t> parse_id(std::string_view text) {
-    std::uint32_t id = 0;
-    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-    if (error != std::errc() || end != text.data() + text.size() || id == UINT32_MAX) return std::nullopt;
-    return id;
+    const auto id = parse_number<std::uint32_t>(text);
+    return id == UINT32_MAX ? std::nullopt : id;
 }
 
 }  // namespace

@@ -5,24 +5,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 
 #include "base/credentials.hpp"
 #include "base/log.hpp"
 #include "base/sha256.hpp"
+#include "base/trim.hpp"
 #include "base/unique_fd.hpp"
 #include "base/uuid.hpp"
 
 namespace sandbox {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-    auto space = [](char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; };
-    while (!text.empty() && space(text.front())) text.remove_prefix(1);
-    while (!text.empty() && space(text.back())) text.remove_suffix(1);
-    return text;
-}
 
 std::string directory_of(const std::string& path) {
     std::size_t slash = path.rfind('/');

@@ -17,6 +17,7 @@
 #include "platform/process_tree.hpp"
 #include "platform/spawn.hpp"
 #include "platform/users.hpp"
+#include "services/shell_path.hpp"
 
 namespace sandbox {
 
@@ -29,7 +30,6 @@ namespace {
 // The kernel refuses a single argument or variable of this size (MAX_ARG_STRLEN, execve(2)).
 constexpr std::size_t kMaxExecString = 128 * 1024;
 constexpr const char* kScriptFromFile = ". /proc/self/fd/3";
-constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 using Variables = std::vector<std::pair<std::string, std::string>>;
 

@@ -41,6 +41,7 @@ struct Owner {
 
 using FileTime = std::chrono::sys_time<std::chrono::nanoseconds>;
 // Extended attributes "user.e2b.<key>", without that prefix; values may hold any bytes.
+inline constexpr std::string_view kMetadataPrefix = "user.e2b.";
 using Metadata = std::map<std::string, std::string>;
 
 // ---- looking

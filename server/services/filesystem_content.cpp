@@ -19,7 +19,6 @@ constexpr std::size_t kBufferSize = 256 * 1024;
 // So that an error comes at a known position, and no single call takes for ever.
 constexpr std::uint64_t kMaxStep = 64 * 1024 * 1024;
 constexpr std::size_t kMaxAttribute = 64 * 1024;  // the kernel's limits, xattr(7)
-constexpr std::string_view kMetadataPrefix = "user.e2b.";
 
 // Returns an errno, 0 for none.
 int write_all(int fd, std::string_view bytes) {

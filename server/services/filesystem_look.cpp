@@ -17,7 +17,6 @@ namespace sandbox::files {
 namespace detail {
 
 namespace {
-constexpr std::string_view kMetadataPrefix = "user.e2b.";
 constexpr std::size_t kMaxAttributes = 64 * 1024;  // the kernel's limit for a list and for a value (xattr(7))
 }  // namespace
 

@@ -1,19 +1,18 @@
 #include "services/port_binding.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <string>
 #include <utility>
+
+#include "base/number.hpp"
 
 namespace sandbox {
 
 Result<std::uint16_t> parse_port(std::string_view text) {
-    std::uint16_t port = 0;
-    auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), port);
-    if (ec != std::errc{} || end != text.data() + text.size() || port == 0) {
+    const auto port = parse_number<std::uint16_t>(text);
+    if (!port || *port == 0)
         return Error{Errc::invalid_argument, "Invalid port: must be a number from 1 to 65535"};
-    }
-    return port;
+    return *port;
 }
 
 PortBinding::PortBinding(std::vector<std::uint16_t> own_ports) : own_ports_(std::move(own_ports)) {}

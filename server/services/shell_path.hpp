@@ -10,6 +10,9 @@
 
 namespace sandbox {
 
+// The PATH of who has none.
+inline constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 // Any thread.
 class ShellPath {
   public:

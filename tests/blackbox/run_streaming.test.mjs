@@ -37,6 +37,7 @@ test('the form of the reference', async () => {
     assert.equal(response.headers.get('content-type'), 'text/event-stream');
     assert.equal(response.headers.get('cache-control'), 'no-cache');
     assert.equal(response.headers.get('x-accel-buffering'), 'no');
+    assert.equal(response.headers.get('connection'), 'keep-alive');
     assert.equal(
         await response.text(),
         'event: output\ndata: {"data":"line","stream":"stdout"}\n\n' +
