@@ -13,8 +13,8 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "platform/acceptor.hpp"
 #include "platform/event.hpp"
-#include "platform/listen.hpp"
 #include "platform/memory_reserve.hpp"
 #include "platform/poller.hpp"
 #include "proxy/dial.hpp"

@@ -9,7 +9,7 @@
 #include "koyeb/encoded_text.hpp"
 #include "koyeb/file_request.hpp"
 #include "koyeb/handlers.hpp"
-#include "platform/readiness.hpp"
+#include "platform/wait_readable.hpp"
 #include "services/filesystem.hpp"
 
 namespace sandbox::koyeb {

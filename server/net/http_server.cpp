@@ -4,9 +4,10 @@
 
 #include "base/log.hpp"
 #include "net/http_session.hpp"
+#include "platform/acceptor.hpp"
 #include "platform/event.hpp"
-#include "platform/listen.hpp"
 #include "platform/memory_reserve.hpp"
+#include "platform/poller.hpp"
 
 namespace sandbox::net {
 namespace {

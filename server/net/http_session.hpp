@@ -13,9 +13,9 @@
 #include "net/http_parser.hpp"
 #include "net/http_server.hpp"
 #include "net/receive_buffer.hpp"
+#include "platform/acceptor.hpp"
 #include "platform/event.hpp"
-#include "platform/listen.hpp"
-#include "platform/poller.hpp"
+#include "platform/readiness.hpp"
 
 namespace sandbox::net {
 

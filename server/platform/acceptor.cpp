@@ -1,3 +1,5 @@
+#include "platform/acceptor.hpp"
+
 #include <fcntl.h>
 #include <sys/socket.h>
 

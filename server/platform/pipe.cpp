@@ -8,7 +8,7 @@
 #include <cerrno>
 
 #include "platform/event.hpp"
-#include "platform/poller.hpp"
+#include "platform/readiness.hpp"
 
 namespace sandbox {
 

@@ -14,6 +14,8 @@
 #include <memory>
 #include <vector>
 
+#include "platform/acceptor.hpp"
+
 namespace sandbox {
 namespace {
 

@@ -1,4 +1,5 @@
 #include "platform/poller.hpp"
+#include "platform/readiness.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

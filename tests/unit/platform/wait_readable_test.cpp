@@ -1,4 +1,4 @@
-#include "platform/readiness.hpp"
+#include "platform/wait_readable.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
