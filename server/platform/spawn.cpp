@@ -260,8 +260,8 @@ bool set_oom_score_of_executed(pid_t child, int score) {
     if (executable_of(name) == executable_of("self")) return false;
     UniqueFd file(::open(("/proc/" + name + "/oom_score_adj").c_str(), O_WRONLY | O_CLOEXEC));
     const std::string text = std::to_string(score);
-    if (file) (void)!::write(file.get(), text.data(), text.size());
-    return true;
+    // Between its new executable and its new owner in /proc there is a moment when only root may.
+    return file && ::write(file.get(), text.data(), text.size()) > 0;
 }
 
 Result<std::string> find_program(const std::string& name, const std::string& path, const std::string& cwd) {

@@ -83,9 +83,9 @@ class Launcher {
     std::vector<Launch*> spare_;
 };
 
-// Writes a launched child's oom_score_adj, once it has executed its program. False, and nothing is written,
-// while it has not: sharing our memory it would share the value, too. Best effort where it may not be
-// written. Any thread; the child must not have been reaped.
+// Writes a child's oom_score_adj, once it has executed its program. False, and nothing is written, while it
+// has not: a launched one, which shares our memory, would share the value, too. False also where it could not
+// be written. Any thread; the child must not have been reaped.
 bool set_oom_score_of_executed(pid_t child, int score);
 
 // execvp(3)'s search: `name` with a slash is taken as it is, else the first executable regular file in the

@@ -221,6 +221,7 @@ class Command : public std::enable_shared_from_this<Command> {
     void begin(bool launched, Milliseconds timeout);
     void attend();
     void raise_oom_score(Milliseconds pause);
+    void raise_oom_score_later(Milliseconds pause);
     static Task<> pump(StreamId stream, std::shared_ptr<Command> self);
     static Task<> read_rest(std::shared_ptr<Command> self);
     static Task<bool> read_available(StreamId stream, std::shared_ptr<Command> self);

@@ -1,6 +1,7 @@
 // The start of a command, and what becomes of one that nobody waits for any more.
 
 #include <signal.h>
+#include <unistd.h>
 
 #include "base/uuid.hpp"
 #include "services/command_impl.hpp"
@@ -156,6 +157,8 @@ void Command::begin(bool launched, Milliseconds timeout) {
     } else if (impl_->sink) {
         start_pumps();
     }
+    // Such a child has done it itself, if it may: before the execve what we are is root's in /proc.
+    if (!launched && ::geteuid() != 0) raise_oom_score_later(kFirstLook);
     if (timeout.count() == 0 || impl_->exit) return;
     const auto rest = std::chrono::ceil<Milliseconds>(impl_->started + timeout - Clock::now());
     impl_->timeout_timer.start(std::max(rest, Milliseconds(0)), [weak = std::weak_ptr(shared_from_this())] {
@@ -179,10 +182,15 @@ void Command::attend() {
 // raise ours, too (proc(5), oom_score_adj).
 void Command::raise_oom_score(Milliseconds pause) {
     const int score = impl_->environment.oom_score_adj;
-    if (score == 0 || pause > kLastOomLook || set_oom_score_of_executed(pid(), score)) return;
-    impl_->look_timer.start(pause * 4, [weak = std::weak_ptr(shared_from_this()), pause] {
+    if (score == 0 || set_oom_score_of_executed(pid(), score)) return;
+    raise_oom_score_later(pause * 4);
+}
+
+void Command::raise_oom_score_later(Milliseconds pause) {
+    if (pause > kLastOomLook) return;
+    impl_->look_timer.start(pause, [weak = std::weak_ptr(shared_from_this()), pause] {
         auto command = weak.lock();
-        if (command && !command->impl_->exit) command->raise_oom_score(pause * 4);
+        if (command && !command->impl_->exit) command->raise_oom_score(pause);
     });
 }
 

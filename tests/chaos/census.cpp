@@ -1,5 +1,8 @@
 #include "census.hpp"
 
+#include <gtest/gtest.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -20,6 +23,14 @@ std::size_t status_number(pid_t pid, const std::string& name) {
     }
     return 0;
 }
+
+class NeedsRoot : public testing::Environment {
+    void SetUp() override {
+        if (::geteuid() != 0) GTEST_SKIP() << "needs root, to look at the descriptors of the daemon";
+    }
+};
+[[maybe_unused]] const testing::Environment* const needs_root =
+    testing::AddGlobalTestEnvironment(new NeedsRoot);  // which owns it
 
 const std::string kCgroup = "cgroup";
 const std::string kCgroupEvents = "cgroup.events";

@@ -1,11 +1,12 @@
 // What the daemon holds: memory, descriptors, threads, children; and what it says it has done.
 import fs from 'node:fs';
-import { memoryKb } from '../blackbox/support/daemon_process.mjs';
+import { hiddenDescriptors, memoryKb } from '../blackbox/support/daemon_process.mjs';
 
 const count = (pid, what) => fs.readdirSync(`/proc/${pid}/${what}`).length;
 
-// What each open descriptor is, as /proc names it.
+// What each open descriptor is, as /proc names it. None for users but root: the daemon does not show them.
 export function descriptorsOf(pid) {
+    if (hiddenDescriptors) return [];
     const directory = `/proc/${pid}/fd`;
     return fs.readdirSync(directory).flatMap((fd) => {
         try {

@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { Daemon, delay, eventually, slow } from '../blackbox/support/daemon_process.mjs';
+import { Daemon, delay, eventually, hiddenDescriptors, slow } from '../blackbox/support/daemon_process.mjs';
 import { Api } from './client.mjs';
 import { lossyProxy, lossyReader } from './faulty_wire.mjs';
 import { descriptorsOf, footprint, metric } from './footprint.mjs';
@@ -135,6 +135,8 @@ async function main(soak) {
     await soak.start();
     const { fresh } = soak;
     say(`seed ${seed}, daemon ${soak.daemon.pid}; fresh: ${megabytes(fresh.rssKb)}, ${fresh.descriptors} descriptors, ${fresh.threads} threads`);
+
+    if (hiddenDescriptors) say('descriptors are not counted: it needs root');
 
     const full = () => soak.counters.processes >= keptProcesses;
     await soak.mix(() => elapsed() < minutes * 0.2 || (!full() && elapsed() < minutes));

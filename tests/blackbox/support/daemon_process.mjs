@@ -17,6 +17,8 @@ export const slow = process.env.SANDBOX_SLOW === '1';
 // A child of a daemon under ThreadSanitizer sees a copy of its memory until the execve, not the memory itself.
 export const copiesMemory = process.env.SANDBOX_SANITIZE === 'thread';
 export const isRoot = process.getuid() === 0;
+// Why openDescriptors() and heldConnections() cannot look, or false: the daemon shows them to nobody but root.
+export const hiddenDescriptors = !isRoot && 'needs root, to look at the descriptors of the daemon';
 
 const marker = 'BLACKBOX_MARKER';
 
