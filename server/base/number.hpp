@@ -16,12 +16,13 @@ template <class T>
 requires std::integral<T> || std::floating_point<T> std::optional<T> parse_number(std::string_view text,
                                                                                   int base = 10) {
     T value{};
-    const char* const end = text.data() + text.size();
+    const char* const begin = text.data();
+    const char* const end = begin + text.size();
     std::from_chars_result read{};
     if constexpr (std::integral<T>) {
-        read = std::from_chars(text.data(), end, value, base);
+        read = std::from_chars(begin, end, value, base);
     } else {
-        read = std::from_chars(text.data(), end, value);
+        read = std::from_chars(begin, end, value);
     }
     if (read.ec != std::errc() || read.ptr != end) return std::nullopt;
     return value;
