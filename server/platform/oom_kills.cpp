@@ -5,21 +5,25 @@
 
 #include <charconv>
 #include <string_view>
+#include <utility>
 
 #include "platform/own_cgroup.hpp"
 
 namespace sandbox {
 namespace {
 
+UniqueFd open_to_read(const std::string& path) {
+    return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+UniqueFd open_in(const std::string& cgroup, const char* name) {
+    return cgroup.empty() ? UniqueFd() : open_to_read(cgroup + name);
+}
+
 UniqueFd open_counter() {
-    const std::string unified = own_cgroup();
-    const std::string memory = own_cgroup_v1("memory");
-    UniqueFd file;
-    if (!unified.empty()) file.reset(::open((unified + "/memory.events").c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file && !memory.empty())
-        file.reset(::open((memory + "/memory.oom_control").c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file) file.reset(::open("/proc/vmstat", O_RDONLY | O_CLOEXEC));
-    return file;
+    UniqueFd file = open_in(own_cgroup(), "/memory.events");
+    if (!file) file = open_in(own_cgroup_v1("memory"), "/memory.oom_control");
+    return file ? std::move(file) : open_to_read("/proc/vmstat");
 }
 
 std::uint64_t parse(std::string_view text) {
@@ -37,7 +41,7 @@ std::uint64_t parse(std::string_view text) {
 
 OomKills::OomKills() : file_(open_counter()) { now(); }
 
-OomKills::OomKills(const std::string& path) : file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) { now(); }
+OomKills::OomKills(const std::string& path) : file_(open_to_read(path)) { now(); }
 
 std::uint64_t OomKills::recent() {
     return std::chrono::steady_clock::now() - read_at_ < kRecent ? count_ : now();

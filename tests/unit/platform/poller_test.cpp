@@ -1,5 +1,4 @@
 #include "platform/poller.hpp"
-#include "platform/readiness.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "base/unique_fd.hpp"
+#include "platform/readiness.hpp"
 #include "support/loop_fixture.hpp"
 
 namespace sandbox {
