@@ -68,10 +68,10 @@ Task<> Shutdown::run() {
     while (parts_.entrypoint.starting() && Clock::now() < term_at) co_await wake_.wait_for(Milliseconds(1));
     auto grace = std::chrono::ceil<Milliseconds>(std::max(kill_at - Clock::now(), Clock::duration::zero()));
     parts_.processes.start_terminating_all(hurry_ ? Milliseconds(0) : grace);
-    if (!hurry_) co_await signal_descendants(SIGTERM);
     // The entrypoint command's children are its own to end; those that it leaves behind get their SIGTERM
-    // then.
+    // then. It may end while the others are being signalled, so this is asked before.
     const bool leaves_some = parts_.entrypoint.running();
+    if (!hurry_) co_await signal_descendants(SIGTERM);
     while (parts_.entrypoint.running() && !hurry_ && Clock::now() < kill_at) {
         auto rest = std::chrono::ceil<Milliseconds>(kill_at - Clock::now());
         co_await wake_.wait_for(std::max(rest, Milliseconds(1)));

@@ -58,6 +58,9 @@ export function isAlive(pid) {
     return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
 }
 
+// The program that it runs, as ps shows it; '' when there is no such process.
+export const commandName = (pid) => readProc(pid, 'comm').trim();
+
 const describeProcesses = (pids) =>
     pids.map((pid) => `${pid} ${readProc(pid, 'cmdline').replaceAll('\0', ' ')}`).join('; ');
 
