@@ -24,9 +24,9 @@ class DecodedBody {
         if (gzip) gzip_ = std::make_unique<GzipDecoder>();
     }
 
-    // As Exchange::read_body().
-    Task<Result<std::string_view>> next() {
-        if (!gzip_) co_return co_await exchange_.read_body();
+    // As Exchange::read_body_into().
+    Task<Result<std::string_view>> next(std::span<char> room) {
+        if (!gzip_) co_return co_await exchange_.read_body_into(room);
         for (;;) {
             Result<> decoded = gzip_->next(piece_);
             if (!decoded) co_return decoded.error();
@@ -112,7 +112,8 @@ std::unique_ptr<Spool> make_spool(Context& context) {
 Task<RestReply<>> receive_raw(Upload& upload, DecodedBody& body) {
     std::unique_ptr<Spool> content = make_spool(upload.context);
     for (;;) {
-        Result<std::string_view> piece = co_await body.next();
+        std::span<char> room = co_await content->room();
+        Result<std::string_view> piece = co_await body.next(room);
         if (!piece) co_return body_error(piece.error());
         if (piece->empty()) break;
         Result<> kept = co_await content->append(*piece);
@@ -129,7 +130,7 @@ Task<RestReply<>> receive_parts(Upload& upload, DecodedBody& body, std::string b
     std::unique_ptr<Spool> content;  // of the present part; null for one that does not count
     std::string path;
     for (bool done = false;;) {
-        Result<std::string_view> piece = co_await body.next();
+        Result<std::string_view> piece = co_await body.next(std::span<char>());
         if (!piece) co_return body_error(piece.error());
         if (piece->empty()) {
             if (!done) co_return RestError{400, "multipart: unexpected end of the body"};

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -55,6 +56,10 @@ class Exchange {
     // limit), invalid_argument (bad framing), cancelled (the peer is gone). Sends "100 Continue" first when
     // it was asked for.
     virtual Task<Result<std::string_view>> read_body() = 0;
+    // The same, and what comes from the socket only now may be received straight into `room`, so that it need
+    // not be copied there: the piece then begins where `room` does. `room` may be empty; it must stay valid
+    // until this is over.
+    virtual Task<Result<std::string_view>> read_body_into(std::span<char> /*room*/) { return read_body(); }
     // Raises or lifts (0) the limit for this request's body.
     virtual void limit_body(std::uint64_t bytes) = 0;
     // No timeout between pieces of this body from now on.

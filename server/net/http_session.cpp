@@ -66,11 +66,11 @@ Task<> HttpSession::run() {
             // A connection that comes while we drain may still ask for /health.
             if (server_->draining && asked_before) break;
             // As fill(), with a coroutine less for each request.
-            Filled filled = fill_now();
+            Filled filled = fill_now(nullptr);
             while (filled == Filled::none) {
                 steps_ = 0;
                 if (!co_await readiness_.wait_readable()) break;
-                filled = fill_now();
+                filled = fill_now(nullptr);
             }
             if (filled != Filled::some) break;
         }
@@ -102,11 +102,20 @@ Task<> HttpSession::run() {
     socket_.reset();
 }
 
-HttpSession::Filled HttpSession::fill_now() {
+HttpSession::Filled HttpSession::fill_now(std::span<char>* outside) {
     if (readiness_.readable()) {
         // Grows with what arrives: a small request costs a small buffer, and a body is read in large pieces.
-        const ssize_t count = receive(in_.room(in_.empty() && body_done_ ? kFirstReadSize : kReadSize));
-        if (count > 0) return Filled::some;
+        const std::size_t wanted = in_.empty() && body_done_ ? kFirstReadSize : kReadSize;
+        const ssize_t count = receive(outside != nullptr ? *outside : in_.room(wanted));
+        if (count > 0) {
+            const auto received = static_cast<std::size_t>(count);
+            if (outside == nullptr) {
+                in_.commit(received);
+            } else {
+                *outside = outside->first(received);
+            }
+            return Filled::some;
+        }
         if (count == 0 || errno != EAGAIN) {
             note_gone();
             return Filled::end;
@@ -122,10 +131,10 @@ bool HttpSession::turn_is_over() {
     return true;
 }
 
-Task<bool> HttpSession::fill() {
+Task<bool> HttpSession::fill_or_receive(std::span<char>* outside) {
     if (turn_is_over()) co_await asio::post(server_->loop, use_task);
     for (;;) {
-        const Filled filled = fill_now();
+        const Filled filled = fill_now(outside);
         if (filled != Filled::none) co_return filled == Filled::some;
         steps_ = 0;
         if (co_await readiness_.wait_readable()) continue;
@@ -134,14 +143,12 @@ Task<bool> HttpSession::fill() {
     }
 }
 
-// recv(2) into `room`, which is the end of in_.
 ssize_t HttpSession::receive(std::span<char> room) {
     ssize_t count;
     do {
         count = ::recv(socket_.get(), room.data(), room.size(), MSG_DONTWAIT);
     } while (count < 0 && errno == EINTR);
     if (count > 0) {
-        in_.commit(static_cast<std::size_t>(count));
         server_->counters.bytes_in += static_cast<std::uint64_t>(count);
         if (static_cast<std::size_t>(count) < room.size()) readiness_.took_all();
     } else if (count < 0 && errno == EAGAIN) {

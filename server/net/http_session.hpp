@@ -64,7 +64,8 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     void cut();
 
     const Request& request() const override { return head_.request; }
-    Task<Result<std::string_view>> read_body() override;
+    Task<Result<std::string_view>> read_body() override { return read_body_into(std::span<char>()); }
+    Task<Result<std::string_view>> read_body_into(std::span<char> room) override;
     void limit_body(std::uint64_t bytes) override { body_limit_ = bytes; }
     void wait_for_body() override { body_time_ = std::chrono::hours(24 * 365); }
     Task<bool> respond(int status, std::string_view content_type, std::string body,
@@ -84,12 +85,14 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     // Of a body that nobody has read; for more the connection is closed.
     static constexpr std::uint64_t kDrainLimit = 256 * 1024;
 
-    // Reading. fill() adds what the socket has to in_; false at the end of the connection.
+    // Reading. fill() adds what the socket has to in_; false at the end of the connection. With `outside` it
+    // goes there instead, and of `outside` is left what was received.
     enum class Filled { some, none, end };
-    Filled fill_now();
+    Filled fill_now(std::span<char>* outside);
     bool turn_is_over();
-    Task<bool> fill();
-    ssize_t receive(std::span<char> room);
+    Task<bool> fill() { return fill_or_receive(nullptr); }
+    Task<bool> fill_or_receive(std::span<char>* outside);
+    ssize_t receive(std::span<char> room);  // as recv(2), without waiting
     // The head that in_ begins with; empty while it is not whole, or when it is larger than allowed.
     std::string_view whole_head(std::size_t search_from = 0) const;
     Task<bool> read_head(std::string_view& head);
@@ -97,7 +100,7 @@ class HttpSession final : public Exchange, public std::enable_shared_from_this<H
     Task<> dispatch();
     Task<bool> answer_preflight();
     Task<> reject(BadRequest bad);
-    Task<Result<std::string_view>> next_of_body();
+    Task<Result<std::string_view>> next_of_body(std::span<char> room);
     Task<> drain_body();  // what is left of it
     Task<> linger();
     void start_request();

@@ -229,6 +229,7 @@ void HttpSession::look_for_disconnect() {
             return;
         }
         const ssize_t count = receive(room);
+        if (count > 0) in_.commit(static_cast<std::size_t>(count));
         if (count == 0 || (count < 0 && errno != EAGAIN)) note_gone();
     }
 }

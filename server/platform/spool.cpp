@@ -32,10 +32,14 @@ struct Piece {
 
     std::size_t size() const { return end - begin; }
     bool full() const { return end == capacity; }
-    std::size_t take(std::string_view bytes) {
+    std::span<char> room() {
         if (!data) data = std::make_unique_for_overwrite<char[]>(capacity);
-        std::size_t count = std::min(bytes.size(), capacity - end);
-        std::memcpy(data.get() + end, bytes.data(), count);
+        return {data.get() + end, capacity - end};
+    }
+    std::size_t take(std::string_view bytes) {
+        const std::span<char> free = room();
+        std::size_t count = std::min(bytes.size(), free.size());
+        if (bytes.data() != free.data()) std::memcpy(free.data(), bytes.data(), count);
         end += count;
         return count;
     }
@@ -67,6 +71,7 @@ struct Spool::Impl {
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
+    bool spilled() const { return file_size + flying.size() + tail.size() > 0; }
     // How much of `bytes` there was room for.
     std::size_t take(std::string_view bytes);
     // Hands tail to the writer.
@@ -105,7 +110,7 @@ struct Spool::Impl {
 std::size_t Spool::Impl::take(std::string_view bytes) {
     std::lock_guard lock(mutex);
     std::size_t taken = 0;
-    if (memory.size() < memory_limit && file_size + flying.size() + tail.size() == 0) {
+    if (memory.size() < memory_limit && !spilled()) {
         taken = std::min(bytes.size(), memory_limit - memory.size());
         // Doubling steps that end exactly at the limit.
         if (memory.size() + taken > memory.capacity()) {
@@ -255,6 +260,19 @@ Task<Result<>> Spool::append(std::string_view bytes) {
         if (bytes.empty()) co_return Result<>();
         while (impl->writing) co_await impl->written->wait();
     }
+}
+
+Task<std::span<char>> Spool::room() {
+    auto impl = impl_;
+    auto executor = co_await boost::asio::this_coro::executor;
+    Loop& loop = executor.context();
+    while (impl->tail.full() && !impl->error) {
+        if (!impl->writing) Impl::start_writing(loop, impl);
+        if (impl->tail.full()) co_await impl->written->wait();
+    }
+    if (impl->error || !impl->spilled()) co_return std::span<char>();
+    std::lock_guard lock(impl->mutex);
+    co_return impl->tail.room();
 }
 
 Task<Result<>> Spool::complete_file() {

@@ -77,6 +77,10 @@ class Spool {
     // later ones report it. What was taken up to there, perhaps a part of this append, stays readable, and
     // size() counts just that.
     Task<Result<>> append(std::string_view bytes);
+    // Memory that the next bytes may be put into by whoever receives them, instead of being copied there: the
+    // next append() is then of a part from its beginning. Waits as append() does. Empty while the content is
+    // in memory, and after an error, which append() tells. Valid until the next call.
+    Task<std::span<char>> room();
 
     // After the last append: when the content has spilled to a file on a disk, that file gets all of it, so
     // that it can be linked into place instead of being copied. An error as from append(); no room for this

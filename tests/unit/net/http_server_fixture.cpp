@@ -32,6 +32,24 @@ Task<> echo(Exchange& exchange) {
     co_await exchange.respond(200, "application/octet-stream", std::move(body));
 }
 
+// As echo(), with memory of its own for every other piece.
+Task<> echo_into(Exchange& exchange) {
+    std::string body;
+    std::string memory(10'000, '\0');
+    for (bool outside = true;; outside = !outside) {
+        std::span<char> room;
+        if (outside) room = memory;
+        Result<std::string_view> piece = co_await exchange.read_body_into(room);
+        if (!piece) {
+            co_await respond_error(exchange, 400, piece.error().message);
+            co_return;
+        }
+        if (piece->empty()) break;
+        body += *piece;
+    }
+    co_await exchange.respond(200, "application/octet-stream", std::move(body));
+}
+
 Task<> limited(Exchange& exchange) {
     exchange.limit_body(10);
     co_await echo(exchange);
@@ -176,6 +194,7 @@ void HttpServerTest::start(HttpLimits limits) {
     server.router.add({"/private", get_only, false, hello});
     server.router.add({"/private-echo", post_only, false, echo});
     server.router.add({"/echo", post_only, true, echo});
+    server.router.add({"/echo-into", post_only, true, echo_into});
     server.router.add({"/limited", post_only, true, limited});
     server.router.add({"/empty", get_only, true, empty});
     server.router.add({"/unread", post_only, true, hello});

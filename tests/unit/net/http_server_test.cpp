@@ -68,9 +68,10 @@ TEST_F(HttpServerTest, RequestsMayComeInAnyPieces) {
     const std::string chunked =
         "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
         "chunked\r\n\r\n4;x=y\r\nmore\r\n1\r\n!\r\n0\r\nT: t\r\n\r\n";
-    const std::string both = post("/echo", "first") + chunked + get("/hello");
+    const std::string both = post("/echo", "first") + post("/echo-into", "second") + chunked + get("/hello");
     auto check = [&](std::size_t cut) {
         ASSERT_EQ(peer.receive().body, "first") << cut;
+        ASSERT_EQ(peer.receive().body, "second") << cut;
         ASSERT_EQ(peer.receive().body, "more!") << cut;
         ASSERT_EQ(peer.receive().body, "hello /hello ") << cut;
     };
@@ -235,6 +236,7 @@ TEST_F(HttpServerTest, BodiesOfAnySize) {
         std::string body(size, 'b');
         for (std::size_t i = 0; i < size; i += 997) body[i] = static_cast<char>(i);
         EXPECT_TRUE(peer.ask(post("/echo", body)).body == body) << size;
+        EXPECT_TRUE(peer.ask(post("/echo-into", body)).body == body) << size;
         std::string chunked = "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
         for (std::size_t at = 0; at < size; at += 100'000) {
             std::string part = body.substr(at, 100'000);
@@ -243,6 +245,8 @@ TEST_F(HttpServerTest, BodiesOfAnySize) {
             chunked += line + part + "\r\n";
         }
         EXPECT_TRUE(peer.ask(chunked + "0\r\n\r\n").body == body) << size;
+        const std::string into = "POST /echo-into" + chunked.substr(sizeof "POST /echo" - 1);
+        EXPECT_TRUE(peer.ask(into + "0\r\n\r\n").body == body) << size;
     }
 }
 

@@ -51,6 +51,24 @@ Task<Result<>> append_all(Spool& spool, std::string bytes, std::size_t step) {
     co_return Result<>();
 }
 
+// As who receives them into the spool's own memory does, with a piece from elsewhere now and then.
+Task<Result<>> receive_all(Spool& spool, std::string bytes, std::size_t step) {
+    std::string_view rest = bytes;
+    for (int round = 0; !rest.empty(); ++round) {
+        std::span<char> room = co_await spool.room();
+        std::string_view piece = rest.substr(0, step);
+        if (round % 5 != 4 && !room.empty()) {
+            piece = piece.substr(0, room.size());
+            std::copy(piece.begin(), piece.end(), room.begin());
+            piece = std::string_view(room.data(), piece.size());
+        }
+        rest.remove_prefix(piece.size());
+        auto result = co_await spool.append(piece);
+        if (!result) co_return result;
+    }
+    co_return Result<>();
+}
+
 Task<> write_all(Spool& spool, std::string bytes, bool* over) {
     auto result = co_await append_all(spool, std::move(bytes), 64 * kKiB);
     EXPECT_TRUE(result);
@@ -94,6 +112,20 @@ TEST_F(SpoolTest, ManySpoolsGrowBesideEachOther) {
         for (std::size_t n = 0; n < kSpools; ++n) {
             EXPECT_EQ(spools[n]->size(), 5 * kMiB + n);
             EXPECT_TRUE(read(*spools[n], 0, 6 * kMiB) == content(n, 5 * kMiB + n)) << n;
+        }
+    }
+}
+
+TEST_F(SpoolTest, BytesCanBeReceivedIntoItsRoom) {
+    for (std::size_t limit : {std::size_t{0}, 64 * kKiB}) {
+        for (std::size_t step : {std::size_t{9'973}, 64 * kKiB, 256 * kKiB, 10 * kMiB}) {
+            Spool spool(pool_, dir_, limit);
+            EXPECT_TRUE(run_task(loop_, spool.room()).empty()) << "it is in memory";
+            const std::string bytes = content(0, 5 * kMiB + 77);
+            ASSERT_TRUE(run_task(loop_, receive_all(spool, bytes, step)));
+            ASSERT_EQ(spool.size(), bytes.size());
+            ASSERT_TRUE(read(spool, 0, bytes.size() + 10) == bytes) << limit << ' ' << step;
+            EXPECT_FALSE(run_task(loop_, spool.room()).empty());
         }
     }
 }
