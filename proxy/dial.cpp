@@ -12,8 +12,8 @@ namespace {
 
 // Of what is on its way to a server (the kernel counts twice as much, socket(7)). Left to itself it grows to
 // megabytes, which on loopback buys nothing: a stream waits for its reader in either case, and what waits
-// leaves the caches. Measured in docs/performance.md.
-constexpr int kSendBuffer = 768 * 1024;
+// leaves the caches. net.core.wmem_max (socket(7)) may allow less. Measured in docs/performance.md.
+constexpr int kSendBuffer = 1024 * 1024;
 
 union Address {
     sockaddr any;
