@@ -9,6 +9,7 @@
 #include <deque>
 #include <list>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/error.hpp"
@@ -105,7 +106,7 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
     void forget(Side& side) { poller.remove(std::exchange(side.key, 0)); }
     void dial(Connection& connection);
     void dial_failed(Connection& connection, int error);
-    void starve(Connection& connection);
+    void starve(Connection& connection, std::string_view why);
     void feed_starved();
     void connected(Connection& connection);
 
@@ -228,8 +229,12 @@ void Forwarder::Impl::dial(Connection& connection) {
 void Forwarder::Impl::dial_failed(Connection& connection, int error) {
     forget(connection.target);
     connection.relay.target() = Endpoint{};
-    if (error == EMFILE || error == ENFILE) {
-        starve(connection);
+    // EADDRNOTAVAIL: connections to this port have all local ports. Of a family that has not worked yet it
+    // may mean that this machine does not have it.
+    const bool ports_used_up = error == EADDRNOTAVAIL && connection.family == preferred;
+    if (error == EMFILE || error == ENFILE || ports_used_up) {
+        starve(connection, ports_used_up ? "no local port to connect from, accepting paused"
+                                         : "no descriptor to connect with, accepting paused");
         return;
     }
     if (error == ECONNRESET || error == ECONNABORTED || error == EPIPE) {
@@ -254,14 +259,14 @@ void Forwarder::Impl::dial_failed(Connection& connection, int error) {
     end(connection);
 }
 
-// Out of descriptors: the client keeps its connection and waits for one, and nobody else is accepted
+// Out of descriptors or ports: the client keeps its connection and waits for one, and nobody else is accepted
 // meanwhile.
-void Forwarder::Impl::starve(Connection& connection) {
+void Forwarder::Impl::starve(Connection& connection, std::string_view why) {
     connection.phase = Connection::Phase::starved;
     starved.push_back(&connection);
     if (feeding) return;
     ++totals.pauses;
-    error_log.warn("no descriptor to connect with, accepting paused", {{"port", connection.port}});
+    error_log.warn(why, {{"port", connection.port}});
     starved_timer.start(kDialPause, [this] { feed_starved(); });
 }
 

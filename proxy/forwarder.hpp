@@ -35,7 +35,7 @@ struct ForwarderMetrics {
     std::uint64_t refused = 0;      // bound, but nobody listened
     std::uint64_t dial_errors = 0;  // other reasons
     std::uint64_t resets = 0;       // relays that ended with a reset of one side
-    std::uint64_t pauses = 0;       // times that accepting or dialling waited for descriptors
+    std::uint64_t pauses = 0;       // times that accepting or dialling waited for descriptors or ports
     std::uint64_t bytes_to_target = 0;
     std::uint64_t bytes_to_client = 0;
     std::size_t active = 0;  // connections now

@@ -99,7 +99,7 @@ std::string metrics_text(const MetricsSources& sources) {
     text.sample("sandbox_forwarder_failed_total{reason=\"refused\"}", forwarded.refused);
     text.sample("sandbox_forwarder_failed_total{reason=\"error\"}", forwarded.dial_errors);
     text.sample("sandbox_forwarder_failed_total{reason=\"reset\"}", forwarded.resets);
-    text.single("sandbox_forwarder_pauses_total", "counter", "Times it waited for descriptors.",
+    text.single("sandbox_forwarder_pauses_total", "counter", "Times it waited for descriptors or ports.",
                 forwarded.pauses);
     text.single("sandbox_log_bytes", "gauge", "Process logs that are kept, in memory and on disk.",
                 sources.logs.bytes());

@@ -1,7 +1,11 @@
 #include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #include <atomic>
+#include <fstream>
 
 #include "forwarder_fixture.hpp"
 
@@ -243,6 +247,64 @@ TEST_F(ForwarderLoadTest, OutOfDescriptorsForTheDialWaitsAndRecovers) {
         EXPECT_TRUE(server.send("recovered"));
         EXPECT_EQ(client->receive_exactly(9), "recovered");
     }
+    EXPECT_EQ(metrics().dial_errors, 0u);
+    EXPECT_EQ(metrics().refused, 0u);
+}
+
+// This thread, and those that it starts, in a network of their own, which has loopback and nothing else.
+class OwnNetwork {
+  public:
+    OwnNetwork() : old_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
+        made_ = old_ && ::unshare(CLONE_NEWNET) == 0;
+        UniqueFd any = new_socket(AF_INET);
+        ifreq loopback{};
+        std::strcpy(loopback.ifr_name, "lo");
+        loopback.ifr_flags = IFF_UP;
+        if (made_) made_ = ::ioctl(any.get(), SIOCSIFFLAGS, &loopback) == 0;
+    }
+    ~OwnNetwork() {
+        if (old_) (void)::setns(old_.get(), CLONE_NEWNET);
+    }
+    OwnNetwork(const OwnNetwork&) = delete;
+    OwnNetwork& operator=(const OwnNetwork&) = delete;
+
+    bool made() const { return made_; }
+    // The ports that connections get which ask for none.
+    void limit_ports(std::string_view range) {
+        std::ofstream file("/proc/sys/net/ipv4/ip_local_port_range");
+        file << range << std::flush;
+        EXPECT_TRUE(file) << range;
+    }
+
+  private:
+    UniqueFd old_;
+    bool made_ = false;
+};
+
+TEST_F(ForwarderLoadTest, OutOfPortsForTheDialWaitsAndRecovers) {
+    OwnNetwork network;
+    if (!network.made()) GTEST_SKIP() << "needs root, for a network of its own";
+    Backend backend;
+    start_bound(backend.port());
+    network.limit_ports("40000 40001");
+    std::vector<Socket> others;
+    for (int i = 0; i < 2; ++i) {
+        UniqueFd other = new_socket(AF_INET);
+        ASSERT_TRUE(connect_to(other, AF_INET, backend.port()));
+        others.emplace_back(std::move(other));
+        ASSERT_TRUE(backend.accept());
+    }
+    UniqueFd fd = new_socket(AF_INET);
+    ASSERT_TRUE(connect_to(fd, AF_INET, port_));
+    Socket client(std::move(fd));
+    EXPECT_TRUE(client.send("early"));
+    EXPECT_TRUE(eventually([this] { return metrics().pauses == 1; }));
+    others.front().reset();
+    Socket server = backend.accept();
+    ASSERT_TRUE(server);
+    EXPECT_EQ(server.receive_exactly(5), "early");
+    EXPECT_TRUE(server.send("recovered"));
+    EXPECT_EQ(client.receive_exactly(9), "recovered");
     EXPECT_EQ(metrics().dial_errors, 0u);
     EXPECT_EQ(metrics().refused, 0u);
 }
