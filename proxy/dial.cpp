@@ -37,6 +37,16 @@ socklen_t loopback(Family family, std::uint16_t port, Address& out) {
 
 }  // namespace
 
+bool has_loopback(Family family) {
+    const UniqueFd any(::socket(family == Family::v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;  // Of the address alone: no port is taken for it.
+    if (!any || ::setsockopt(any.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) != 0)
+        return false;
+    Address address;
+    const socklen_t size = loopback(family, 0, address);
+    return ::bind(any.get(), &address.any, size) == 0;
+}
+
 Dial start_dial(Family family, std::uint16_t port) {
     Dial dial;
     int domain = family == Family::v4 ? AF_INET : AF_INET6;

@@ -21,6 +21,10 @@ struct Dial {
 
 Dial start_dial(Family family, std::uint16_t port);
 
+// Whether this machine has 127.0.0.1 or ::1. If it has, EADDRNOTAVAIL means of a dial that connections to
+// that port have all the ports that one could connect from (ip_local_port_range in ip(7)).
+bool has_loopback(Family family);
+
 // The state of a dial that was in progress, as Dial::error. A socket that got connected to itself, which
 // happens when nobody listens and the kernel picks the very port as the local one, counts as ECONNREFUSED.
 int finish_dial(int fd, Family family, std::uint16_t port);

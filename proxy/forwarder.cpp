@@ -14,6 +14,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/on_exit.hpp"
 #include "platform/acceptor.hpp"
 #include "platform/event.hpp"
 #include "platform/memory_reserve.hpp"
@@ -64,7 +65,7 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
         boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
     struct Connection : Queued {
-        // starved: accepted, and waiting for a descriptor to dial with
+        // starved: accepted, and waiting for a descriptor or a port to dial with
         enum class Phase : std::uint8_t { unbound, starved, dialling, relaying };
 
         Connection(UniqueFd fd, Impl& impl)
@@ -81,6 +82,7 @@ struct Forwarder::Impl : std::enable_shared_from_this<Forwarder::Impl> {
         Phase phase = Phase::unbound;
         Family family = Family::v4;
         bool second_family = false;
+        bool lacks_port = false;  // others have all that one could connect from, in one of the families
     };
 
     Impl(Loop& l, PortBinding& b, UniqueFd listener, const ForwarderOptions& o)
@@ -229,12 +231,8 @@ void Forwarder::Impl::dial(Connection& connection) {
 void Forwarder::Impl::dial_failed(Connection& connection, int error) {
     forget(connection.target);
     connection.relay.target() = Endpoint{};
-    // EADDRNOTAVAIL: connections to this port have all local ports. Of a family that has not worked yet it
-    // may mean that this machine does not have it.
-    const bool ports_used_up = error == EADDRNOTAVAIL && connection.family == preferred;
-    if (error == EMFILE || error == ENFILE || ports_used_up) {
-        starve(connection, ports_used_up ? "no local port to connect from, accepting paused"
-                                         : "no descriptor to connect with, accepting paused");
+    if (error == EMFILE || error == ENFILE) {
+        starve(connection, "no descriptor to connect with, accepting paused");
         return;
     }
     if (error == ECONNRESET || error == ECONNABORTED || error == EPIPE) {
@@ -243,9 +241,16 @@ void Forwarder::Impl::dial_failed(Connection& connection, int error) {
         end(connection);
         return;
     }
+    if (error == EADDRNOTAVAIL && has_loopback(connection.family)) connection.lacks_port = true;
     if (!std::exchange(connection.second_family, true)) {
         connection.family = other(connection.family);
         dial(connection);
+        return;
+    }
+    if (std::exchange(connection.lacks_port, false)) {
+        connection.second_family = false;
+        connection.family = preferred;
+        starve(connection, "no local port to connect from, accepting paused");
         return;
     }
     // "Refused" also where the second family does not exist on this machine.
@@ -271,14 +276,21 @@ void Forwarder::Impl::starve(Connection& connection, std::string_view why) {
 }
 
 void Forwarder::Impl::feed_starved() {
+    auto fed = [this] {
+        feeding = false;
+        if (starved.empty()) {
+            room.notify();
+        } else {
+            starved_timer.start(kDialPause, [this] { feed_starved(); });
+        }
+    };
+    const OnExit done(fed);
     feeding = true;
-    // Those for whom there is none yet come back.
-    for (Connection* connection : std::exchange(starved, {})) dial(*connection);
-    feeding = false;
-    if (starved.empty()) {
-        room.notify();
-    } else {
-        starved_timer.start(kDialPause, [this] { feed_starved(); });
+    // Those for whom there is none yet come back, behind the last of these.
+    for (std::size_t n = starved.size(); n > 0 && !starved.empty(); --n) {
+        Connection& connection = *starved.front();
+        starved.pop_front();
+        dial(connection);
     }
 }
 

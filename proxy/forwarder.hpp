@@ -3,8 +3,9 @@
 // that moment, whether its listener is on 127.0.0.1 or on ::1.
 //
 // Without a binding a connection is accepted and closed after 100 ms, or as soon as the client sends
-// something or half-closes. With a binding but without a listener it is closed at once. Out of descriptors it
-// waits until there is one. There is no idle time-out: peers that vanished are found by keep-alive probes.
+// something or half-closes. With a binding but without a listener it is closed at once. Out of descriptors,
+// or of ports to connect from, it waits until there is one. There is no idle time-out: peers that vanished
+// are found by keep-alive probes.
 
 #include <chrono>
 #include <cstddef>

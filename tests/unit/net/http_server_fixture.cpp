@@ -32,10 +32,11 @@ Task<> echo(Exchange& exchange) {
     co_await exchange.respond(200, "application/octet-stream", std::move(body));
 }
 
-// As echo(), with memory of its own for every other piece.
+// As echo(), with memory of its own for every other piece. A header tells whether that was used.
 Task<> echo_into(Exchange& exchange) {
     std::string body;
     std::string memory(10'000, '\0');
+    bool used = false;
     for (bool outside = true;; outside = !outside) {
         std::span<char> room;
         if (outside) room = memory;
@@ -46,8 +47,10 @@ Task<> echo_into(Exchange& exchange) {
         }
         if (piece->empty()) break;
         body += *piece;
+        used = used || piece->data() == memory.data();
     }
-    co_await exchange.respond(200, "application/octet-stream", std::move(body));
+    HeaderList headers(1, Header{"X-Used", used ? "yes" : "no"});
+    co_await exchange.respond(200, "application/octet-stream", std::move(body), std::move(headers));
 }
 
 Task<> limited(Exchange& exchange) {

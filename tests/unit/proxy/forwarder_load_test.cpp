@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <functional>
 
 #include "forwarder_fixture.hpp"
 
@@ -251,62 +252,118 @@ TEST_F(ForwarderLoadTest, OutOfDescriptorsForTheDialWaitsAndRecovers) {
     EXPECT_EQ(metrics().refused, 0u);
 }
 
-// This thread, and those that it starts, in a network of their own, which has loopback and nothing else.
-class OwnNetwork {
-  public:
-    OwnNetwork() : old_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
-        made_ = old_ && ::unshare(CLONE_NEWNET) == 0;
+// Runs `body` on a thread in a network of its own, which has loopback and nothing else, and tells what is
+// missing for that, if anything.
+std::string in_own_network(const std::function<void()>& body) {
+    std::string missing;
+    std::thread thread([&] {
+        if (::unshare(CLONE_NEWNET) != 0) {
+            missing = "a network of its own needs root";
+            return;
+        }
         UniqueFd any = new_socket(AF_INET);
         ifreq loopback{};
         std::strcpy(loopback.ifr_name, "lo");
         loopback.ifr_flags = IFF_UP;
-        if (made_) made_ = ::ioctl(any.get(), SIOCSIFFLAGS, &loopback) == 0;
-    }
-    ~OwnNetwork() {
-        if (old_) (void)::setns(old_.get(), CLONE_NEWNET);
-    }
-    OwnNetwork(const OwnNetwork&) = delete;
-    OwnNetwork& operator=(const OwnNetwork&) = delete;
+        if (::ioctl(any.get(), SIOCSIFFLAGS, &loopback) != 0) {
+            missing = "loopback cannot be switched on";
+            return;
+        }
+        body();
+    });
+    thread.join();
+    return missing;
+}
 
-    bool made() const { return made_; }
-    // The ports that connections get which ask for none.
-    void limit_ports(std::string_view range) {
-        std::ofstream file("/proc/sys/net/ipv4/ip_local_port_range");
-        file << range << std::flush;
-        EXPECT_TRUE(file) << range;
-    }
+// The ports that connections get which ask for none. False: it cannot be written.
+bool limit_ports(std::string_view range) {
+    std::ofstream file("/proc/sys/net/ipv4/ip_local_port_range");
+    file << range << std::flush;
+    return file.good();
+}
 
-  private:
-    UniqueFd old_;
-    bool made_ = false;
-};
+constexpr std::string_view kTwoPorts = "61000 61001";  // None that a listener may have got before.
+
+// Takes both of them, for connections to `backend`.
+std::vector<Socket> take_ports(Backend& backend, int family) {
+    std::vector<Socket> taken;
+    for (int i = 0; i < 2; ++i) {
+        UniqueFd other = new_socket(family);
+        EXPECT_TRUE(connect_to(other, family, backend.port()));
+        taken.emplace_back(std::move(other));
+        EXPECT_TRUE(backend.accept());
+    }
+    return taken;
+}
 
 TEST_F(ForwarderLoadTest, OutOfPortsForTheDialWaitsAndRecovers) {
-    OwnNetwork network;
-    if (!network.made()) GTEST_SKIP() << "needs root, for a network of its own";
-    Backend backend;
-    start_bound(backend.port());
-    network.limit_ports("40000 40001");
-    std::vector<Socket> others;
-    for (int i = 0; i < 2; ++i) {
-        UniqueFd other = new_socket(AF_INET);
-        ASSERT_TRUE(connect_to(other, AF_INET, backend.port()));
-        others.emplace_back(std::move(other));
-        ASSERT_TRUE(backend.accept());
-    }
-    UniqueFd fd = new_socket(AF_INET);
-    ASSERT_TRUE(connect_to(fd, AF_INET, port_));
-    Socket client(std::move(fd));
-    EXPECT_TRUE(client.send("early"));
-    EXPECT_TRUE(eventually([this] { return metrics().pauses == 1; }));
-    others.front().reset();
-    Socket server = backend.accept();
-    ASSERT_TRUE(server);
-    EXPECT_EQ(server.receive_exactly(5), "early");
-    EXPECT_TRUE(server.send("recovered"));
-    EXPECT_EQ(client.receive_exactly(9), "recovered");
-    EXPECT_EQ(metrics().dial_errors, 0u);
-    EXPECT_EQ(metrics().refused, 0u);
+    bool limited = false;
+    const std::string missing = in_own_network([&] {
+        Backend backend;
+        start_bound(backend.port());
+        limited = limit_ports(kTwoPorts);
+        if (!limited) return;
+        std::vector<Socket> others = take_ports(backend, AF_INET);
+        Socket client = connect();
+        EXPECT_TRUE(client.send("early"));
+        EXPECT_TRUE(eventually([this] { return metrics().pauses == 1; }));
+        others.front().reset();
+        Socket server = backend.accept();
+        ASSERT_TRUE(server);
+        EXPECT_EQ(server.receive_exactly(5), "early");
+        EXPECT_TRUE(server.send("recovered"));
+        EXPECT_EQ(client.receive_exactly(9), "recovered");
+        EXPECT_EQ(metrics().dial_errors, 0u);
+        EXPECT_EQ(metrics().refused, 0u);
+    });
+    if (!missing.empty() || !limited)
+        GTEST_SKIP() << missing << (limited ? "" : " /proc/sys cannot be written");
+}
+
+TEST_F(ForwarderLoadTest, OutOfPortsInOneFamilyItDialsTheOther) {
+    bool limited = false;
+    const std::string missing = in_own_network([&] {
+        Backend backend;
+        Backend second(AF_INET6, backend.port());
+        ASSERT_TRUE(second);
+        start_bound(backend.port());
+        limited = limit_ports(kTwoPorts);
+        if (!limited) return;
+        const std::vector<Socket> others = take_ports(backend, AF_INET);
+        Socket client = connect();
+        Socket server = second.accept();
+        ASSERT_TRUE(server);
+        EXPECT_TRUE(server.send("by the other"));
+        EXPECT_EQ(client.receive_exactly(12), "by the other");
+        EXPECT_EQ(metrics().pauses, 0u);
+    });
+    if (!missing.empty() || !limited)
+        GTEST_SKIP() << missing << (limited ? "" : " /proc/sys cannot be written");
+}
+
+// A family that worked and is switched off has no ports to wait for.
+TEST_F(ForwarderLoadTest, AFamilyThatGoesAwayIsNotWaitedFor) {
+    bool off = false;
+    const std::string missing = in_own_network([&] {
+        Backend backend(AF_INET6);
+        ASSERT_TRUE(backend);
+        start_bound(backend.port());
+        {
+            auto [client, server] = pair(backend);
+            EXPECT_TRUE(server.send("x"));
+            EXPECT_EQ(client.receive_exactly(1), "x");
+        }
+        std::ofstream file("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+        file << '1' << std::flush;
+        off = file.good();
+        if (!off) return;
+        Backend again(AF_INET, backend.port());
+        ASSERT_TRUE(again);
+        Socket client = connect();
+        EXPECT_TRUE(again.accept());
+        EXPECT_EQ(metrics().pauses, 0u);
+    });
+    if (!missing.empty() || !off) GTEST_SKIP() << missing << (off ? "" : " /proc/sys cannot be written");
 }
 
 TEST_F(ForwarderLoadTest, OneThatLeavesWhileItWaitsForADescriptorMakesRoom) {
