@@ -67,12 +67,14 @@ def upload(workspace):
         check_that(target.stat().st_size == size, "the file is not whole")
         return size / MB / result["seconds"]
 
-    with Daemon(workspace) as daemon, peers.Bare(workspace, "bare_upload", target) as bare:
-        floor, a, b = in_turn(lambda: speed(bare), lambda: speed(daemon), lambda: size / MB / copy_seconds(source, copy))
+    with (Daemon(workspace) as daemon, peers.Bare(workspace, "bare_upload", target) as bare,
+          peers.Bare(workspace, "bare_upload", target, "apart") as bare_apart):
+        floor, floor_apart, a, b = in_turn(lambda: speed(bare), lambda: speed(bare_apart), lambda: speed(daemon),
+                                           lambda: size / MB / copy_seconds(source, copy))
         peak = daemon.peak()
     check_that(target.read_bytes() == source.read_bytes(), "the file is another one")
-    yield bounded(compared("upload", "POST /files, 50 MB", "MB/s", a, b, "cp", median_ratio(a, b), least=0.7),
-                  "bare server", floor, b)
+    line = compared("upload", "POST /files, 50 MB", "MB/s", a, b, "cp", median_ratio(a, b), least=0.7)
+    yield bounded(bounded(line, "bare server", floor, b), "with a thread for the file", floor_apart, b)
     yield at_most("upload", "POST /files, 50 MB, peak RSS", "MB", peak / MB, 16)
 
 
