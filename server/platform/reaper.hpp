@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <unordered_map>
@@ -36,7 +37,7 @@ class Reaper {
 
     // On SIGCHLD: reaps the child that it names (whatever else the number is, does no harm), and all others
     // that have ended, since one signal may stand for many. With many children to look at, the others' turn
-    // comes some milliseconds later, once for all signals until then.
+    // comes 5 to 50 ms later, once for all signals until then.
     void child_ended(pid_t pid);
     // Reaps this child if it has ended: for who is about to do something because it has not.
     void look_at(pid_t pid);
@@ -55,6 +56,7 @@ class Reaper {
     std::unordered_map<pid_t, ExitRecord> unclaimed_;
     Timer due_;  // the sweep that child_ended() has put off
     bool sweep_is_due_ = false;
+    std::chrono::nanoseconds last_walk_{0};  // over all children
     unsigned spawning_ = 0;
     std::uint64_t orphans_ = 0;
 };
