@@ -57,6 +57,7 @@ class Reaper {
     Timer due_;  // the sweep that child_ended() has put off
     bool sweep_is_due_ = false;
     std::chrono::nanoseconds last_walk_{0};  // over all children
+    bool found_some_ = false;                // the last sweep
     unsigned spawning_ = 0;
     std::uint64_t orphans_ = 0;
 };
