@@ -253,8 +253,8 @@ TEST_F(ForwarderLoadTest, OutOfDescriptorsForTheDialWaitsAndRecovers) {
 }
 
 // Runs `body` on a thread in a network of its own, which has loopback and nothing else, and tells what is
-// missing for that, if anything.
-std::string in_own_network(const std::function<void()>& body) {
+// missing for that, if anything; `body` may find something, too.
+std::string in_own_network(const std::function<void(std::string& missing)>& body) {
     std::string missing;
     std::thread thread([&] {
         if (::unshare(CLONE_NEWNET) != 0) {
@@ -269,27 +269,29 @@ std::string in_own_network(const std::function<void()>& body) {
             missing = "loopback cannot be switched on";
             return;
         }
-        body();
+        body(missing);
     });
     thread.join();
     return missing;
 }
 
-// The ports that connections get which ask for none. False: it cannot be written.
-bool limit_ports(std::string_view range) {
-    std::ofstream file("/proc/sys/net/ipv4/ip_local_port_range");
-    file << range << std::flush;
+constexpr const char* kReadOnly = "the settings of the network cannot be written";
+
+// Of the network of the calling thread. False: it cannot be written.
+bool write_setting(const std::string& name, std::string_view value) {
+    std::ofstream file("/proc/sys/net/" + name);
+    file << value << std::flush;
     return file.good();
 }
 
-constexpr std::string_view kTwoPorts = "61000 61001";  // None that a listener may have got before.
-
-// Takes both of them, for connections to `backend`.
-std::vector<Socket> take_ports(Backend& backend, int family) {
+// Leaves two ports to connect from, none that a listener may have got before, and takes both of them for
+// connections to `backend`. Empty: it cannot be had.
+std::vector<Socket> take_all_ports(Backend& backend) {
     std::vector<Socket> taken;
+    if (!write_setting("ipv4/ip_local_port_range", "61000 61001")) return taken;
     for (int i = 0; i < 2; ++i) {
-        UniqueFd other = new_socket(family);
-        EXPECT_TRUE(connect_to(other, family, backend.port()));
+        UniqueFd other = new_socket(AF_INET);
+        EXPECT_TRUE(connect_to(other, AF_INET, backend.port()));
         taken.emplace_back(std::move(other));
         EXPECT_TRUE(backend.accept());
     }
@@ -297,13 +299,14 @@ std::vector<Socket> take_ports(Backend& backend, int family) {
 }
 
 TEST_F(ForwarderLoadTest, OutOfPortsForTheDialWaitsAndRecovers) {
-    bool limited = false;
-    const std::string missing = in_own_network([&] {
+    const std::string missing = in_own_network([&](std::string& lacking) {
         Backend backend;
         start_bound(backend.port());
-        limited = limit_ports(kTwoPorts);
-        if (!limited) return;
-        std::vector<Socket> others = take_ports(backend, AF_INET);
+        std::vector<Socket> others = take_all_ports(backend);
+        if (others.empty()) {
+            lacking = kReadOnly;
+            return;
+        }
         Socket client = connect();
         EXPECT_TRUE(client.send("early"));
         EXPECT_TRUE(eventually([this] { return metrics().pauses == 1; }));
@@ -316,20 +319,20 @@ TEST_F(ForwarderLoadTest, OutOfPortsForTheDialWaitsAndRecovers) {
         EXPECT_EQ(metrics().dial_errors, 0u);
         EXPECT_EQ(metrics().refused, 0u);
     });
-    if (!missing.empty() || !limited)
-        GTEST_SKIP() << missing << (limited ? "" : " /proc/sys cannot be written");
+    if (!missing.empty()) GTEST_SKIP() << missing;
 }
 
 TEST_F(ForwarderLoadTest, OutOfPortsInOneFamilyItDialsTheOther) {
-    bool limited = false;
-    const std::string missing = in_own_network([&] {
+    const std::string missing = in_own_network([&](std::string& lacking) {
         Backend backend;
         Backend second(AF_INET6, backend.port());
         ASSERT_TRUE(second);
         start_bound(backend.port());
-        limited = limit_ports(kTwoPorts);
-        if (!limited) return;
-        const std::vector<Socket> others = take_ports(backend, AF_INET);
+        const std::vector<Socket> others = take_all_ports(backend);
+        if (others.empty()) {
+            lacking = kReadOnly;
+            return;
+        }
         Socket client = connect();
         Socket server = second.accept();
         ASSERT_TRUE(server);
@@ -337,14 +340,12 @@ TEST_F(ForwarderLoadTest, OutOfPortsInOneFamilyItDialsTheOther) {
         EXPECT_EQ(client.receive_exactly(12), "by the other");
         EXPECT_EQ(metrics().pauses, 0u);
     });
-    if (!missing.empty() || !limited)
-        GTEST_SKIP() << missing << (limited ? "" : " /proc/sys cannot be written");
+    if (!missing.empty()) GTEST_SKIP() << missing;
 }
 
 // A family that worked and is switched off has no ports to wait for.
 TEST_F(ForwarderLoadTest, AFamilyThatGoesAwayIsNotWaitedFor) {
-    bool off = false;
-    const std::string missing = in_own_network([&] {
+    const std::string missing = in_own_network([&](std::string& lacking) {
         Backend backend(AF_INET6);
         ASSERT_TRUE(backend);
         start_bound(backend.port());
@@ -353,17 +354,17 @@ TEST_F(ForwarderLoadTest, AFamilyThatGoesAwayIsNotWaitedFor) {
             EXPECT_TRUE(server.send("x"));
             EXPECT_EQ(client.receive_exactly(1), "x");
         }
-        std::ofstream file("/proc/sys/net/ipv6/conf/all/disable_ipv6");
-        file << '1' << std::flush;
-        off = file.good();
-        if (!off) return;
+        if (!write_setting("ipv6/conf/all/disable_ipv6", "1")) {
+            lacking = kReadOnly;
+            return;
+        }
         Backend again(AF_INET, backend.port());
         ASSERT_TRUE(again);
         Socket client = connect();
         EXPECT_TRUE(again.accept());
         EXPECT_EQ(metrics().pauses, 0u);
     });
-    if (!missing.empty() || !off) GTEST_SKIP() << missing << (off ? "" : " /proc/sys cannot be written");
+    if (!missing.empty()) GTEST_SKIP() << missing;
 }
 
 TEST_F(ForwarderLoadTest, OneThatLeavesWhileItWaitsForADescriptorMakesRoom) {
